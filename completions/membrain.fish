@@ -1,0 +1,1 @@
+complete --command membrain --no-files --arguments "(env _MEMBRAIN_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) membrain)" --condition "env _MEMBRAIN_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) membrain"

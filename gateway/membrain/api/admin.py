@@ -1,0 +1,169 @@
+"""The questions one may ask of the gateway itself. Each handler reads parameters, asks `Gateway`, and writes JSON."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from membrain import sse
+from membrain.api.guard import credential_of, headers_of
+from membrain.api.peer import same_user
+from membrain.errors import BadRequest, Forbidden
+from membrain.filters import moment, query_from
+from membrain.gateway import Gateway
+from membrain.records import Caller
+
+Handler = Callable[[Gateway, Request, Caller], Awaitable[Response]]
+
+_MAX_CHALLENGE = 256
+
+
+def routes(gateway: Gateway) -> list[Route]:
+    """Every route of this door. `/health` is open to whoever passed the guard; the rest wants a caller."""
+    return [
+        Route("/health", _open(gateway, health), methods=["GET"]),
+        *(
+            Route(path, _known(gateway, handler), methods=[method])
+            for method, path, handler in (
+                ("GET", "/v1/models", models),
+                ("GET", "/v1/models/{id:path}", model),
+                ("GET", "/api/audit", audit),
+                ("GET", "/api/audit/{id}", audit_one),
+                ("GET", "/api/live", live),
+                ("GET", "/api/usage", usage),
+                ("GET", "/api/keys", keys),
+                ("POST", "/api/keys", issue),
+                ("DELETE", "/api/keys/{which}", revoke),
+                ("POST", "/api/providers/{name}/test", test_provider),
+                ("POST", "/api/reload", reload),
+            )
+        ),
+    ]
+
+
+def _open(gateway: Gateway, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return await handler(gateway, request, Caller())
+
+    return endpoint
+
+
+def _known(gateway: Gateway, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        credential = credential_of(headers_of(request.scope))
+        local = same_user(request.scope["client"], request.scope["server"]) if credential is None else None
+        return await handler(gateway, request, gateway.identify(credential, local))
+
+    return endpoint
+
+
+def _json(data: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(data), status, media_type="application/json")
+
+
+def _admin(caller: Caller) -> None:
+    if not caller.admin:
+        raise Forbidden("This key may not do that.", hint="Use this machine's own key, or membrain on the machine.")
+
+
+async def health(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """Is it up, and is it ours."""
+    challenge = request.query_params.get("challenge")
+    if challenge is not None and len(challenge) > _MAX_CHALLENGE:
+        raise BadRequest("The challenge is too long.", param="challenge")
+    return _json(await gateway.health(challenge))
+
+
+async def models(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """What one may ask for by name."""
+    cards = await gateway.models()
+    return _json({"object": "list", "data": [card.model_dump() for card in cards]})
+
+
+async def model(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """One model."""
+    return _json((await gateway.model(request.path_params["id"])).model_dump())
+
+
+async def audit(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """The exchanges that match, newest first, as a bare array."""
+    asked = dict(request.query_params)
+    if not caller.admin:
+        asked["project"] = caller.project  # a key sees its own project only, whatever it asks
+    return _json(await gateway.stores.audit.list(query_from(asked)))
+
+
+async def audit_one(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """One exchange, by its id or the beginning of it."""
+    return _json(await gateway.audit_one(request.path_params["id"], caller))
+
+
+async def live(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """Each exchange as it ends and a snapshot a second, for as long as the caller listens."""
+    _admin(caller)
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        async for name, record in gateway.live.watch():
+            yield sse.encode(msgspec.json.encode(record), name)
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+
+async def usage(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """Totals since a time, of one key or of all."""
+    params = request.query_params
+    key_id = params.get("key_id") if caller.admin else caller.key_id
+    since = params.get("since")
+    return _json(await gateway.stores.audit.totals(moment(since, "since") if since else None, key_id))
+
+
+async def keys(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """The client keys, without what could recognise them."""
+    _admin(caller)
+    return _json([_shown(key.to_dict()) for key in await gateway.stores.keys.all() if key.revoked is None])
+
+
+async def issue(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """A new client key; the only answer that ever holds it."""
+    _admin(caller)
+    data = await _body(request)
+    key, row = await gateway.auth.issue(str(data.get("name") or ""), str(data.get("project") or "default"))
+    return _json({"key": key, **_shown(row.to_dict())}, 201)
+
+
+async def revoke(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """Revoke a client key by its id or name."""
+    _admin(caller)
+    return _json(_shown((await gateway.auth.revoke(request.path_params["which"])).to_dict()))
+
+
+async def test_provider(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """Whether a provider answers, and its key works."""
+    _admin(caller)
+    return _json(await gateway.test_provider(request.path_params["name"]))
+
+
+async def reload(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """Read the provider keys again."""
+    _admin(caller)
+    await gateway.reload()
+    return _json({"providers": await gateway.registry.states()})
+
+
+def _shown(key: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in key.items() if name != "digest"}
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        data = msgspec.json.decode(await request.body())
+    except (msgspec.DecodeError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        raise BadRequest("The body must be a JSON object.")
+    return data

@@ -1,0 +1,108 @@
+"""Who may even speak: looks at a request's envelope, never at its words.
+
+A web page in the user's browser can reach a loopback port. It cannot forge `Host`, it cannot hide `Origin`, `Referer`
+and `Sec-Fetch-Site` all at once, and it cannot send JSON across origins without asking first; so these decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, MutableMapping
+from typing import Any
+
+from membrain.egress import HOP_HEADER
+from membrain.errors import BadRequest, Forbidden, LoopDetected, TooLarge, UnsupportedType
+
+Scope = MutableMapping[str, Any]
+
+_OWN_SITES = frozenset({"none", "same-origin"})
+_HTTP_PORT = 80
+"""Left out of `Host` by whoever calls."""
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_ONCE = frozenset(
+    {
+        b"host",
+        b"origin",
+        b"referer",
+        b"sec-fetch-site",
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"authorization",
+        b"x-api-key",
+        b"x-membrain-api-key",
+        b"x-membrain-private",
+        b"x-membrain-tier",
+        b"x-membrain-max-cost",
+    }
+)
+"""Headers that decide something."""
+
+
+class Guard:
+    """Lets an envelope pass, or says why not."""
+
+    def __init__(self, hosts: Collection[str], port: int, *, body_bytes: int) -> None:
+        """*hosts* are the names this gateway answers to; *body_bytes* is the most a request may bring."""
+        named = [f"{host}:{port}" for host in hosts]
+        self._hosts = frozenset([*named, *hosts] if port == _HTTP_PORT else named)
+        self._origins = frozenset(f"http://{host}" for host in self._hosts)
+        self.body_bytes = body_bytes
+
+    def check(self, scope: Scope) -> dict[str, str]:
+        """The headers of *scope*, lower-case, if it may speak; else a typed error."""
+        headers = headers_of(scope)
+        if headers.get("host", "").lower() not in self._hosts:
+            raise Forbidden("This Host is not the gateway's.", hint=f"Use http://{min(self._hosts)}")
+        if any(name in headers and _origin(headers[name]) not in self._origins for name in ("origin", "referer")):
+            raise Forbidden("Web pages of other origins may not use this gateway.")
+        if headers.get("sec-fetch-site", "none") not in _OWN_SITES:
+            raise Forbidden("Web pages of other sites may not use this gateway.")
+        if HOP_HEADER in headers:
+            raise LoopDetected("This request came from a gateway like this one; it would go round in circles.")
+        if scope["method"] in _WITH_BODY:
+            self._check_body(headers)
+        return headers
+
+    def _check_body(self, headers: dict[str, str]) -> None:
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise UnsupportedType("The body must be sent as application/json.")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedType("Send the body as it is, without a Content-Encoding.")
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self.body_bytes:
+            raise self.too_large()
+
+    def too_large(self) -> TooLarge:
+        """The error for a body over the cap."""
+        return TooLarge(
+            f"The body is larger than {self.body_bytes >> 20} MB.",
+            hint="Raise it: membrain config set limits.body_mb N",
+        )
+
+
+def _origin(address: str) -> str:
+    """Scheme, host and port of *address*: a `Referer` may name the page too."""
+    return "/".join(address.split("/", 3)[:3])
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The headers by lower-case name. One that decides something may not come twice with two values."""
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        text = value.decode("latin-1")
+        if name in _ONCE and headers.setdefault(name.decode("latin-1"), text) != text:
+            raise BadRequest(f"The header {name.decode('latin-1')} came twice.")
+        headers[name.decode("latin-1")] = text
+    return headers
+
+
+def credential_of(headers: dict[str, str]) -> str | None:
+    """The client key as it was sent: our own header, a bearer token, or Anthropic's header, in that order."""
+    if (key := headers.get("x-membrain-api-key")) is not None:
+        return key
+    if (bearer := headers.get("authorization")) is not None:
+        scheme, _, token = bearer.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else bearer
+    return headers.get("x-api-key")

@@ -1,0 +1,167 @@
+"""One handler for every dialect: reads a request, and writes the answer that the pipeline gives.
+
+Plain ASGI, because this is the road that every byte takes. No status line is written before the first chunk is in hand,
+so a refusal is a proper status whether a stream was asked or not; and the terminal event is written only after the
+pipeline has ended, so what is acknowledged is on record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+from membrain.api.guard import Guard, Scope, credential_of
+from membrain.api.peer import same_user
+from membrain.api.wire import (
+    CLOSE,
+    JSON,
+    Body,
+    HangUp,
+    Header,
+    Receive,
+    Send,
+    Told,
+    Watch,
+    error_headers,
+    new_id,
+    place_of,
+    send_body,
+)
+from membrain.dialects.base import Dialect, unbroken
+from membrain.errors import BadRequest, MembrainError, ShuttingDown
+from membrain.exchange import Exchange
+from membrain.gateway import Gateway
+from membrain.records import Hints
+
+log = logging.getLogger("membrain.api")
+
+_MAX_USER = 128
+_EVENTS = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+_FALSE = frozenset({"false", "0", "no", "off", ""})
+
+
+class Speak:
+    """Answers one route in one dialect."""
+
+    def __init__(self, gateway: Gateway, guard: Guard, dialect: Dialect) -> None:
+        self._gateway = gateway
+        self._guard = guard
+        self._dialect = dialect
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, from its body to its last byte, and whatever goes wrong in the dialect's words for it."""
+        id, body, told, watch = new_id(), Body(receive, self._guard), Told(send), Watch(receive)
+        exchange: Exchange | None = None
+        self._gateway.running[id] = watch
+        try:
+            exchange = await self._read(id, scope, body)
+            watch.begin()
+            await (self._stream if exchange.said.stream else self._whole)(exchange, told)
+        except HangUp:
+            return
+        except MembrainError as error:
+            await body.drain()
+            await self._tell(error, told, body, exchange or id)
+        except asyncio.CancelledError:
+            if watch.gone:
+                return
+            if watch.reason is None:
+                raise
+            await self._tell(watch.reason, told, body, exchange or id)
+        except Exception as error:  # noqa: BLE001  # the last place where a fault of ours becomes an answer
+            log.error("exchange %s broke with %s at %s", id, type(error).__name__, place_of(error))
+            fault = MembrainError("Something broke in the gateway.", hint="membrain logs")
+            await self._tell(fault, told, body, exchange or id)
+        finally:
+            watch.stop()
+            del self._gateway.running[id]
+
+    async def _read(self, id: str, scope: Scope, body: Body) -> Exchange:
+        """The exchange that the request makes; raises before anything is recorded if it makes none."""
+        headers = self._guard.check(scope)
+        if self._gateway.draining:
+            raise ShuttingDown("The gateway is shutting down.", headers={"retry-after": "2"})
+        said = self._dialect.read(await body.read(), depth=self._gateway.depth)
+        credential = credential_of(headers)
+        return Exchange(
+            id=id,
+            time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            path=scope["path"],
+            said=said,
+            hints=hints_of(headers),
+            credential=credential,
+            user=headers.get("x-membrain-user-id", "")[:_MAX_USER],
+            same_user=same_user(scope["client"], scope["server"]) if credential is None else None,
+            forwarded=headers,
+        )
+
+    async def _whole(self, exchange: Exchange, send: Send) -> None:
+        body = b""
+        async with aclosing(self._gateway.answer(exchange)) as answer:
+            async for chunk in answer:
+                body = body + chunk.raw if body else chunk.raw
+        head = [JSON, (b"content-length", b"%d" % len(body)), *_receipt(exchange)]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, exchange: Exchange, send: Send) -> None:
+        async with aclosing(self._gateway.answer(exchange)) as answer:
+            first = await anext(answer)
+            await send({"type": "http.response.start", "status": 200, "headers": [*_EVENTS, *_receipt(exchange)]})
+            await send({"type": "http.response.body", "body": unbroken(first.raw), "more_body": True})
+            async for chunk in answer:
+                await send({"type": "http.response.body", "body": unbroken(chunk.raw), "more_body": True})
+        await send({"type": "http.response.body", "body": self._dialect.end()})
+
+    async def _tell(self, error: MembrainError, told: Told, body: Body, about: Exchange | str) -> None:
+        """Tell of *error*: as a status while there is none, and as an event once a stream has begun."""
+        if not told.anything:
+            receipt = [_id_header(about)] if isinstance(about, str) else _receipt(about)
+            headers = [*receipt, *error_headers(error), *([CLOSE] if body.more else ())]
+            await send_body(told, error.status, self._dialect.error(error), headers)
+        elif isinstance(about, Exchange) and about.said.stream:
+            # The event, and then no proper end: a stream that broke must look broken.
+            event = self._dialect.error_event(error)
+            await told({"type": "http.response.body", "body": event, "more_body": True})
+
+
+def hints_of(headers: dict[str, str]) -> Hints:
+    """What the routing headers ask for. A private flag that cannot be read counts as private."""
+    cost = headers.get("x-membrain-max-cost")
+    return Hints(
+        tier=headers.get("x-membrain-tier") or None,
+        private=headers.get("x-membrain-private", "").strip().lower() not in _FALSE,
+        max_cost=None if cost is None else _dollars(cost),
+    )
+
+
+def _dollars(text: str) -> float:
+    try:
+        dollars = float(text)
+    except ValueError:
+        dollars = -1.0
+    if not 0 <= dollars < float("inf"):
+        raise BadRequest(
+            "x-membrain-max-cost must be US dollars for 1K tokens, like 0.01.", param="x-membrain-max-cost"
+        )
+    return dollars
+
+
+def _id_header(id: str) -> Header:
+    return (b"x-request-id", id.encode())
+
+
+def _receipt(exchange: Exchange) -> list[Header]:
+    """Who answered, and under which id it is on record."""
+    headers = [_id_header(exchange.id)]
+    if exchange.provider is not None:
+        model = (exchange.answered_model or "").encode("ascii", "replace")
+        headers += [(b"x-membrain-provider", exchange.provider.encode()), (b"x-membrain-model", model)]
+    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in exchange.headers.items()]
+    return headers

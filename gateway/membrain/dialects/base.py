@@ -1,0 +1,157 @@
+"""What every dialect has in common: what was said, a piece of an answer, and the words for both.
+
+A dialect is pure: bytes and data in, bytes and data out. It never touches the network and knows no provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import msgspec
+
+from membrain.errors import BadRequest, MembrainError, TooLarge
+from membrain.records import Tokens
+
+_decode = msgspec.json.Decoder().decode
+
+MAX_MODEL_NAME = 256
+
+
+@dataclass(slots=True)
+class Said:
+    """A request as it was said: the caller's bytes, and the same parsed once.
+
+    `body` is never re-encoded; whoever changes something splices into it, so that a provider's prompt cache and
+    its signatures stay whole. `data` is for reading only.
+    """
+
+    dialect: str
+    body: bytes = field(repr=False)
+    data: dict[str, Any] = field(repr=False)
+    model: str
+    stream: bool
+
+
+@dataclass(slots=True)
+class Chunk:
+    """A piece of an answer in its dialect's words.
+
+    `raw` is one whole JSON body (`whole`), or one or more complete server-sent events as they came. The dialect's
+    terminal event is never part of it: the door writes that itself, once the outcome is on record.
+    """
+
+    raw: bytes = field(repr=False)
+    whole: bool = False
+    tokens: Tokens | None = None
+    """What the provider reported so far, if this piece said so."""
+    model: str | None = None
+    """The model that answered, if it is not the one that was asked."""
+
+
+class Dialect(Protocol):
+    """One way of speaking to a model: how its requests are read and its answers and errors are written."""
+
+    name: ClassVar[str]
+
+    def read(self, body: bytes, *, depth: int) -> Said:
+        """Parse a request's *body*; `BadRequest` or `TooLarge` if it makes no sense."""
+        ...
+
+    def error(self, error: MembrainError) -> bytes:
+        """The body that tells the caller of *error*."""
+        ...
+
+    def error_event(self, error: MembrainError) -> bytes:
+        """The event that tells the caller of *error* in mid-stream."""
+        ...
+
+    def end(self) -> bytes:
+        """The terminal event of a stream that arrived whole."""
+        ...
+
+
+_LINE_ENDS = ((b"\xc2\x85", rb"\u0085"), (b"\xe2\x80\xa8", rb"\u2028"), (b"\xe2\x80\xa9", rb"\u2029"))
+
+
+def unbroken(raw: bytes) -> bytes:
+    """Events *raw* with U+0085, U+2028 and U+2029 escaped: text libraries end a line there, and with it the event."""
+    if b"\xe2\x80" in raw or b"\xc2\x85" in raw:
+        for sign, escape in _LINE_ENDS:
+            raw = raw.replace(sign, escape)
+    return raw
+
+
+def parse_object(body: bytes, *, depth: int) -> dict[str, Any]:
+    """The JSON object in *body*, nested no deeper than *depth*."""
+    try:
+        data = _decode(body)
+    except RecursionError:
+        raise TooLarge(f"The body is nested deeper than {depth} levels.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The body is not valid JSON: {_where(error)}.") from None
+    if not isinstance(data, dict):
+        raise BadRequest("The body must be a JSON object.")
+    # Each level costs at least one bracket, so few brackets prove a flat body without a walk.
+    if body.count(b"{") + body.count(b"[") > depth and deeper_than(data, depth):
+        raise TooLarge(f"The body is nested deeper than {depth} levels.")
+    return data
+
+
+def _where(error: Exception) -> str:
+    """The parser's complaint without the value it may quote."""
+    text = str(error).split(" - ")[0]
+    return text if text.isascii() and len(text) < 120 else "it breaks off or is malformed"
+
+
+def deeper_than(data: Any, depth: int) -> bool:
+    """Whether lists and objects in *data* are nested more than *depth* levels. Level by level, no recursion."""
+    level = [data]
+    for _ in range(depth):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def text_field(data: Mapping[str, Any], name: str) -> str:
+    """The non-empty string *name* of a request, or a `BadRequest` that names it."""
+    value = data.get(name)
+    if not isinstance(value, str) or not value:
+        problem = "is missing" if name not in data else "must be a string that is not empty"
+        raise BadRequest(f"`{name}` {problem}.", param=name)
+    return value
+
+
+def model_field(data: Mapping[str, Any]) -> str:
+    """The model's name: a short string of printable signs."""
+    model = text_field(data, "model")
+    if len(model) > MAX_MODEL_NAME or not model.isprintable():
+        raise BadRequest(f"`model` must be at most {MAX_MODEL_NAME} printable signs.", param="model")
+    return model
+
+
+def list_field(data: Mapping[str, Any], name: str) -> list[Any]:
+    """The non-empty list of objects *name* of a request, or a `BadRequest` that names it."""
+    value = data.get(name)
+    if not isinstance(value, list) or not value:
+        problem = "is missing" if name not in data else "must be a list that is not empty"
+        raise BadRequest(f"`{name}` {problem}.", param=name)
+    for index, item in enumerate(value):
+        if not isinstance(item, dict):
+            raise BadRequest(f"`{name}[{index}]` must be an object.", param=f"{name}[{index}]")
+    return value
+
+
+def flag_field(data: Mapping[str, Any], name: str) -> bool:
+    """The optional boolean *name* of a request; null counts as absent."""
+    value = data.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BadRequest(f"`{name}` must be true or false.", param=name)
+    return bool(value)

@@ -1,0 +1,158 @@
+"""OpenAI's chat completions: the dialect of `/v1/chat/completions`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+import msgspec
+
+from membrain import sse
+from membrain.dialects.base import MAX_MODEL_NAME, Said, flag_field, list_field, model_field, parse_object
+from membrain.dialects.splice import with_members
+from membrain.errors import MembrainError
+from membrain.records import Tokens
+
+DONE = b"data: [DONE]\n\n"
+
+_ABSURD = 1 << 48
+"""No honest count of tokens is this large, and no store could add such counts up."""
+
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)"usage"\s*:\s*null\s*,')
+_ERROR = re.compile(rb'"error"\s*:\s*[{"]')
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+_DONE_LINE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+
+
+class Chat:
+    """Reads chat requests, and writes their errors and their end."""
+
+    name: ClassVar[str] = "chat"
+
+    def read(self, body: bytes, *, depth: int) -> Said:
+        """Parse a chat request; what we do not know is not looked at and passes as it is."""
+        data = parse_object(body, depth=depth)
+        model = model_field(data)
+        list_field(data, "messages")
+        return Said(self.name, body, data, model, flag_field(data, "stream"))
+
+    def error(self, error: MembrainError) -> bytes:
+        """OpenAI's error object, and the sentence again as `detail`."""
+        return msgspec.json.encode({"error": _error_object(error), "detail": error.sentence})
+
+    def error_event(self, error: MembrainError) -> bytes:
+        """An error frame; the door cuts the connection after it."""
+        return sse.encode(msgspec.json.encode({"error": _error_object(error)}))
+
+    def end(self) -> bytes:
+        """`[DONE]`."""
+        return DONE
+
+
+def _error_object(error: MembrainError) -> dict[str, Any]:
+    return {"message": error.sentence, "type": error.type, "param": error.param, "code": error.code}
+
+
+def request_body(said: Said, model: str) -> bytes:
+    """The caller's own bytes, for an upstream that knows the model as *model*.
+
+    A stream's usage is always asked for, because tokens are counted by what the provider says.
+    """
+    changes: dict[str, Any] = {}
+    if model != said.model:
+        changes["model"] = model
+    if said.stream and not wants_usage(said):
+        options = said.data.get("stream_options")
+        changes["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    return with_members(said.body, said.data, changes) if changes else said.body
+
+
+def wants_usage(said: Said) -> bool:
+    """Whether the caller asked for the usage chunk."""
+    options = said.data.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def without_end(raw: bytes) -> tuple[bytes, bool]:
+    """*raw* up to the terminal event, and whether it was there. What follows it is dropped."""
+    if b"[DONE]" not in raw or (end := _DONE_LINE.search(raw)) is None:
+        return raw, False
+    start = end.start()
+    return raw[: start if start == 0 else start + 1], True
+
+
+def finishes(raw: bytes) -> bool:
+    """Whether some choice's end is among the events *raw*."""
+    return _FINISH.search(raw) is not None
+
+
+def error_in(raw: bytes) -> Any:
+    """The error that an upstream reported among the events *raw*; None if there is none."""
+    if not _ERROR.search(raw):
+        return None
+    found = (_object(event.data).get("error") for event in sse.parse(raw))
+    return next((error for error in found if error), None)
+
+
+def usage_in(raw: bytes, *, hide: bool) -> tuple[bytes, Tokens | None]:
+    """The usage that the events *raw* report, and *raw*, less all that came of asking for it if *hide*.
+
+    That is the bare usage event at the end, and the `"usage": null` in every event before it.
+    """
+    if b'"usage"' not in raw:
+        return raw, None
+    if hide:
+        raw = raw.replace(b',"usage":null', b"")  # as OpenAI writes it, at a hundredth of the pattern's cost
+        raw = _NO_USAGE.sub(b"", raw) if b'"usage"' in raw else raw
+    if b'"usage"' not in raw or not _USAGE.search(raw):
+        return raw, None
+    tokens: Tokens | None = None
+    kept: list[bytes] = []
+    for event in sse.parse(raw):
+        data = _object(event.data)
+        found = tokens_of(data.get("usage"))
+        tokens = found or tokens
+        if not (hide and found and not data.get("choices")):
+            kept.append(sse.encode(event.data, event.name))
+    return (b"".join(kept) if hide else raw), tokens
+
+
+def usage_in_body(raw: bytes) -> tuple[Tokens | None, str | None]:
+    """The usage and the model that a whole completion reports."""
+    data = _object(raw)
+    return tokens_of(data.get("usage")), model_of(data)
+
+
+def model_of(data: dict[str, Any]) -> str | None:
+    """The model that an answer names; None if it names none that could be one."""
+    model = data.get("model")
+    return model if isinstance(model, str) and 0 < len(model) <= MAX_MODEL_NAME and model.isprintable() else None
+
+
+def tokens_of(usage: Any) -> Tokens | None:
+    """OpenAI's usage object as `Tokens`; None if there is none that makes sense."""
+    if not isinstance(usage, dict):
+        return None
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    if prompt is None or completion is None:
+        return None
+    return Tokens(
+        prompt,
+        completion,
+        cached=_count(usage.get("prompt_tokens_details"), "cached_tokens") or 0,
+        reasoning=_count(usage.get("completion_tokens_details"), "reasoning_tokens") or 0,
+    )
+
+
+def _count(data: Any, name: str) -> int | None:
+    value = data.get(name) if isinstance(data, dict) else None
+    return value if type(value) is int and 0 <= value < _ABSURD else None
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        data = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}

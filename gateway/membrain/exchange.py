@@ -1,0 +1,108 @@
+"""What travels: one exchange from door to door, and the rooms it meets.
+
+Every field names its single writer. There is no bag for the rest: what has no field has no business here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import ClassVar
+
+from membrain.dialects.base import Chunk, Said
+from membrain.errors import BadRequest, MembrainError, Refused
+from membrain.records import ANONYMOUS, Attempt, Caller, Decision, Hints, Outcome, Tokens
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer. Times are seconds of the monotonic clock."""
+
+    id: str
+    """Door. Also `x-request-id` and the audit's id."""
+    time: str
+    """Door. RFC 3339, UTC."""
+    path: str
+    """Door."""
+    said: Said
+    """Door."""
+    hints: Hints
+    """Door. A later room may set `private`, none may unset it."""
+    credential: str | None = field(default=None, repr=False)
+    """Door. The client key as it was sent."""
+    user: str = ""
+    """Door. The caller's own label."""
+    same_user: bool | None = None
+    """Door. Whether the caller is this machine's user; None where the system cannot tell."""
+    forwarded: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Door. The request's headers, from which a provider takes those its upstream knows."""
+    began: float = field(default_factory=perf_counter)
+    """Door."""
+
+    written: asyncio.Future[None] | None = field(default=None, repr=False)
+    """Audit. Done once the intent is committed; whoever sends anything out awaits it."""
+    caller: Caller = ANONYMOUS
+    """Auth."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Any room. Sent with the answer; holds no values."""
+    decision: Decision | None = None
+    """Dispatch."""
+    attempts: tuple[Attempt, ...] = ()
+    """Dispatch."""
+    provider: str | None = None
+    """Dispatch. Who answered."""
+    answered_model: str | None = None
+    """Dispatch."""
+    local: bool = False
+    """Dispatch. The answer was made on this machine."""
+    tokens: Tokens | None = None
+    """Dispatch."""
+    cost_micros: int | None = None
+    """Dispatch. Micro-dollars; None is unknown, never 0."""
+    answer: AsyncGenerator[Chunk, None] | None = field(default=None, repr=False)
+    """Dispatch. Set by the room that answers; ends the way in."""
+
+    steps: list[tuple[str, float]] = field(default_factory=list)
+    """Pipeline. Room and milliseconds."""
+    first: float | None = None
+    """Pipeline. Seconds from `began` to the first chunk."""
+    outcome: Outcome = Outcome.OPEN
+    """Pipeline."""
+    error: MembrainError | None = field(default=None, repr=False)
+    """Pipeline. Its text may be an upstream's, which may quote what was said."""
+
+    def fail(self, error: BaseException) -> None:
+        """Note how it ended when it did not end well. The first cause counts."""
+        if self.outcome is not Outcome.OPEN:
+            return
+        if isinstance(error, Refused | BadRequest):
+            self.outcome, self.error = Outcome.REFUSED, error
+        elif isinstance(error, MembrainError):
+            self.outcome, self.error = Outcome.FAILED, error
+        elif isinstance(error, Exception):
+            self.outcome, self.error = Outcome.FAILED, MembrainError("Something broke in the gateway.")
+        else:  # a cancelled task or a closed generator: the caller is gone
+            self.outcome = Outcome.ABORTED
+
+
+class Stage:
+    """One room on a request's way. Override what it needs.
+
+    `enter` is called on the way in; it refuses by raising, or answers by setting `exchange.answer`.
+    `outgoing` is called for each chunk on the way out; there is no waiting in it.
+    `leave` is called once for each room that was entered, whatever happened, last in first out.
+    """
+
+    name: ClassVar[str]
+
+    async def enter(self, exchange: Exchange) -> None:
+        """In."""
+
+    def outgoing(self, exchange: Exchange, chunk: Chunk) -> Chunk:  # noqa: ARG002  # the default looks at nothing
+        """Through."""
+        return chunk
+
+    async def leave(self, exchange: Exchange) -> None:
+        """Out."""

@@ -1,0 +1,283 @@
+"""The gateway: built once, asked by both doors, closed once.
+
+The only room under the doors that knows the settings; those below are handed plain values. It has questions of one
+line each and no rules of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from datetime import UTC, datetime
+from time import monotonic, perf_counter
+from typing import Any, Protocol
+
+from membrain import __version__
+from membrain.dialects.base import Chunk
+from membrain.egress import Egress, Limits
+from membrain.errors import MembrainError, NotFound, ShuttingDown, UnknownModel
+from membrain.exchange import Exchange
+from membrain.live import Live
+from membrain.local.engine import Engine
+from membrain.pipeline import Pipeline
+from membrain.places import Places, read_private, write_private
+from membrain.providers import registry as make
+from membrain.providers.base import BaseProvider
+from membrain.providers.local import LocalProvider
+from membrain.providers.registry import Registry
+from membrain.records import AuditRecord, Caller, ProviderState
+from membrain.routing.router import Router
+from membrain.schemas import ModelCard
+from membrain.secrets import Secrets
+from membrain.settings import Settings
+from membrain.stages.audit import Audit
+from membrain.stages.auth import MACHINE, Auth
+from membrain.stages.dispatch import Dispatch
+from membrain.stores.base import Stores
+from membrain.stores.open import open_stores
+
+NEEDS_KEY = ("openai", "anthropic")
+"""Providers that answer once they have a key."""
+
+
+class Running(Protocol):
+    """An exchange that is on its way, as its door holds it."""
+
+    def end(self, reason: MembrainError) -> None:
+        """End it now, and tell the caller *reason*."""
+        ...
+
+
+def assemble(audit: Audit, auth: Auth, dispatch: Dispatch) -> Pipeline:
+    """The order of the house. Read down for the way in, up for the way out."""
+    return Pipeline([audit, auth, dispatch])
+
+
+class Gateway:
+    """Everything that lives as long as the process does."""
+
+    def __init__(self, settings: Settings, places: Places) -> None:
+        self._settings = settings
+        self._places = places
+        self.since = datetime.now(UTC).isoformat(timespec="seconds")
+        self._began = monotonic()
+        self.instance = secrets.token_hex(8)
+        self.proof_key = secrets.token_bytes(32)
+        """Proves to our own commands that it is us; in the state file, which only this user can read."""
+        self.running: dict[str, Running] = {}
+        self.draining = False
+        self.depth = settings.limits.depth
+        self.stores: Stores = open_stores(places.database, durability=settings.audit.durability, instance=self.instance)
+        self.live = Live()
+        self.egress = Egress(_limits(settings), proxy=settings.egress.proxy, ca_file=settings.egress.ca_file)
+        self.registry = Registry()
+        self.router = Router(tier=settings.tier)
+        self.auth = Auth(self.stores.keys, places.read_or_make_pepper(), settings.effective_auth_mode)
+        self._pipeline = assemble(Audit(self.stores.audit, self.live), self.auth, Dispatch(self.router, self.registry))
+
+    async def open(self) -> None:
+        """Mend what a kill left behind, make this machine's key, and register the providers."""
+        await self.stores.audit.interrupt(self.instance)
+        await self.auth.load()
+        await self._machine_key()
+        await self.reload()
+        today = await self.stores.audit.totals(_midnight())
+        self.live.seed(today=today.exchanges, cost_micros=today.cost_micros, masked=today.masked, cached=today.cached)
+
+    async def _machine_key(self) -> None:
+        """The key that this machine's own commands send: kept where only this user can read it."""
+        path = self._places.machine_key_file
+        try:
+            key = read_private(path).decode("ascii").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            key = ""
+        if key and self.auth.knows(key):
+            return
+        for row in self.auth.all():
+            if row.id.startswith(MACHINE):
+                await self.auth.forget(row)
+        key, _ = await self.auth.issue("this machine", machine=True)
+        write_private(path, key.encode() + b"\n")
+
+    async def reload(self) -> None:
+        """Read the provider keys and register who can answer with them."""
+        keys = await asyncio.to_thread(keys_of, self._settings, self._settings.keys)
+        await self.registry.close()
+        for name, provider, models in providers_of(self._settings, self.egress, keys):
+            self.registry.register(name, provider, models)
+        if self._settings.local.enabled:
+            self.registry.register("local", self._local(), (LocalProvider.MODEL,))
+
+    def _local(self) -> LocalProvider:
+        local = self._settings.local
+        engine = Engine(
+            self._places.models,
+            threads=local.threads,
+            context=local.context,
+            slots=local.slots,
+            idle_seconds=local.idle_seconds,
+            spawn=self.egress.spawn,
+        )
+        return LocalProvider(engine, self.egress)
+
+    def answer(self, exchange: Exchange) -> AsyncGenerator[Chunk, None]:
+        """The answer to *exchange*, on its way out."""
+        return self._pipeline.run(exchange)
+
+    def identify(self, credential: str | None, same_user: bool | None) -> Caller:  # a fact, not a flag
+        """Who asks; `Unauthorized` if nobody we know."""
+        return self.auth.identify(credential, same_user)
+
+    async def health(self, challenge: str | None = None) -> dict[str, Any]:
+        """Is it up, and what does it know. With a *challenge* it proves that it is ours."""
+        settings = self._settings
+        answer: dict[str, Any] = {
+            "status": "draining" if self.draining else "ok",
+            "instance": self.instance,
+            "version": __version__,
+            "pid": os.getpid(),
+            "since": self.since,
+            "up_seconds": round(monotonic() - self._began, 3),
+            "url": f"http://{settings.host}:{settings.port}",
+            "auth": settings.effective_auth_mode,
+            "tier": settings.tier,
+            "running": len(self.running),
+            "providers": [state.to_dict() for state in await self.states()],
+        }
+        if challenge is not None:
+            answer["proof"] = hmac.digest(self.proof_key, challenge.encode(), hashlib.sha256).hex()
+        return answer
+
+    async def states(self) -> list[ProviderState]:
+        """Every provider, those that are not set up too, with what would set them up."""
+        states = await self.registry.states()
+        known = {state.name for state in states}
+        missing = [name for name in NEEDS_KEY if name not in known]
+        return states + [
+            ProviderState(name, up=False, where="", note="no key", remedy=f"membrain keys set {name}")
+            for name in missing
+        ]
+
+    async def models(self) -> list[ModelCard]:
+        """What one may ask for by name, now."""
+        await self.registry.refresh()
+        cards = [ModelCard(id="auto", owned_by="membrain")]
+        for name, provider in self.registry.providers.items():
+            try:
+                ids = await provider.models()
+            except MembrainError:
+                continue  # a provider that is away has no models to show
+            cards += [ModelCard(id=id, owned_by=name) for id in ids]
+        return cards
+
+    async def model(self, id: str) -> ModelCard:
+        """The model *id*; `UnknownModel` if nobody has it."""
+        for card in await self.models():
+            if card.id == id:
+                return card
+        raise UnknownModel(f"Nobody here has the model {id!r}.", param="id", hint="See what there is: GET /v1/models")
+
+    async def audit_one(self, id: str, caller: Caller) -> AuditRecord:
+        """One exchange of the audit, if *caller* may see it."""
+        record = await self.stores.audit.get(id)
+        if not caller.admin and record.project != caller.project:
+            raise NotFound(f"There is no exchange {id}.")
+        return record
+
+    async def test_provider(self, name: str) -> dict[str, Any]:
+        """Whether *name* answers, and its key works."""
+        provider = self.registry.providers.get(name)
+        if provider is None:
+            raise NotFound(f"{name} is not set up.", hint=f"membrain keys set {name}")
+        return await _tested(name, provider)
+
+    async def drain(self) -> None:
+        """Take no new work, give what runs its time, then end the rest with a proper goodbye."""
+        self.draining = True
+        limit = monotonic() + self._settings.limits.drain_seconds
+        while self.running and monotonic() < limit:  # noqa: ASYNC110  # an event would cost every request
+            await asyncio.sleep(0.02)  # a drain is rare and short, an event costs every request
+        for running in list(self.running.values()):
+            running.end(ShuttingDown("The gateway is shutting down."))
+        while self.running and monotonic() < limit + 2:  # noqa: ASYNC110  # likewise
+            await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        """Let go of everything, the record last."""
+        self.live.close()
+        await self.registry.close()
+        await self.egress.close()
+        await self.stores.close()
+
+
+def keys_of(settings: Settings, secrets: Secrets | None) -> dict[str, str]:
+    """Each provider's key, from the environment or the keyring, which may be slow."""
+    found = {name: secrets.get(name) for name in settings.key_names} if secrets else {}
+    return {name: secret.reveal() for name, secret in found.items() if secret is not None}
+
+
+def providers_of(
+    settings: Settings, egress: Egress, keys: Mapping[str, str]
+) -> Iterator[tuple[str, BaseProvider, tuple[str, ...]]]:
+    """Every provider that the settings and *keys* make possible, with the models that only it serves."""
+    places = settings.providers
+    if make.looks_real(keys.get("openai")):
+        yield "openai", make.openai(egress, keys["openai"], places.openai.url), ()
+    if make.looks_real(keys.get("anthropic")):
+        yield "anthropic", make.anthropic(egress, keys["anthropic"], places.anthropic.url), ()
+    for other in places.others:
+        key = keys.get(other.name)
+        provider = make.compatible(egress, other.name, other.url, key, other.models, local=other.local)
+        yield other.name, provider, other.models
+    if places.ollama.url:
+        yield "ollama", make.ollama(egress, places.ollama.url), ()
+
+
+async def tested(name: str, settings: Settings, secrets: Secrets | None) -> dict[str, Any]:
+    """As `Gateway.test_provider`, without a gateway."""
+    egress = Egress(_limits(settings), proxy=settings.egress.proxy, ca_file=settings.egress.ca_file)
+    try:
+        keys = await asyncio.to_thread(keys_of, settings, secrets)
+        for each, provider, _ in providers_of(settings, egress, keys):
+            if each == name:
+                return await _tested(name, provider)
+    finally:
+        await egress.close()
+    raise NotFound(f"{name} is not set up.", hint=f"membrain keys set {name}")
+
+
+async def _tested(name: str, provider: BaseProvider) -> dict[str, Any]:
+    """What a ping of *provider* came to."""
+    began = perf_counter()
+    error: MembrainError | None = None
+    try:
+        await provider.ping()
+    except MembrainError as raised:
+        error = raised
+    return {
+        "name": name,
+        "ok": error is None,
+        "ms": round((perf_counter() - began) * 1000, 1),
+        "error": error.code if error else None,
+        "message": error.message if error else None,
+    }
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.limits
+    return Limits(
+        connect=limits.connect_seconds,
+        first_byte=limits.first_byte_seconds,
+        whole=limits.whole_seconds,
+        idle=limits.idle_seconds,
+        answer_bytes=limits.answer_mb << 20,
+        event_bytes=limits.event_mb << 20,
+    )
+
+
+def _midnight() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,0 +1,258 @@
+"""What is written down or shown: plain, frozen, without behaviour. Imports nothing of ours.
+
+The command line, the dashboard and the stores know these and nothing deeper. Field names are the names of the
+JSON that goes out, so they may grow in number but never change. No record can hold a prompt, an answer or a key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Record:
+    """Base of all records: `to_dict` for the wire, `from_dict` that ignores fields of newer versions."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON-ready data."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]  # every subclass is a dataclass
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The record that `to_dict` gave; unknown fields are left out."""
+        known = {field.name for field in fields(cls)}  # type: ignore[arg-type]  # every subclass is a dataclass
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+
+class Outcome(StrEnum):
+    """How an exchange ended."""
+
+    OPEN = "open"
+    """Intent is on record, no outcome yet."""
+    ANSWERED = "answered"
+    """The whole answer was handed over."""
+    REFUSED = "refused"
+    """We said no; nothing left."""
+    FAILED = "failed"
+    """Nobody could answer, or the answer broke off."""
+    ABORTED = "aborted"
+    """The caller hung up."""
+    INTERRUPTED = "interrupted"
+    """The gateway died in the middle; set at its next start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller(Record):
+    """Who asks. `key_id` is None for a keyless caller of `local` mode."""
+
+    key_id: str | None = None
+    name: str = ""
+    """The client key's name, for people."""
+    project: str = "default"
+    user: str = ""
+    """The caller's own label (`x-membrain-user-id`); never an identity."""
+    admin: bool = False
+    """May read every project and change keys: the machine's own key, or its user without one."""
+
+
+ANONYMOUS = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens(Record):
+    """What an answer used. `prompt` includes what the provider had cached, as OpenAI counts."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    reasoning: int = 0
+    estimated: bool = False
+    """Counted by us, because the provider reported nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientKey(Record):
+    """A client key as it is kept: the digest, never the key."""
+
+    id: str
+    """Public short id."""
+    name: str
+    digest: str
+    """Keyed SHA-256 of the key, hex."""
+    tail: str
+    """The last four signs, to recognise it by."""
+    project: str
+    created: str
+    """RFC 3339, UTC."""
+    last_used: str | None = None
+    revoked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hints(Record):
+    """What the caller asked of the router. `private` may be tightened later, never loosened."""
+
+    tier: str | None = None
+    private: bool = False
+    max_cost: float | None = None
+    """US dollars for 1K tokens, mean of input and output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate(Record):
+    """A model at a provider, kept or dropped by the router, with the one reason that decided."""
+
+    model: str
+    provider: str
+    kept: bool
+    reason: str
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Record):
+    """Everything the router considered, best first; `chain` is what dispatch tries, in order."""
+
+    asked: str
+    tier: str | None
+    private: bool
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def chain(self) -> tuple[Candidate, ...]:
+        """The candidates that were kept."""
+        return tuple(candidate for candidate in self.candidates if candidate.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt(Record):
+    """One try at one provider. `error` is a code, never a text of the upstream."""
+
+    provider: str
+    model: str
+    ms: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Record):
+    """One room's share of an exchange's time."""
+
+    room: str
+    ms: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Record):
+    """What was found and where; never the value."""
+
+    label: str
+    place: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passport(Record):
+    """What the one way out wants to see before anything leaves."""
+
+    exchange: str
+    written: bool
+    """The audit's intent is committed."""
+    private: bool
+    hops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord(Record):
+    """One exchange as the audit keeps it. The seeds name `id, time, model, provider, pii_*`."""
+
+    id: str
+    time: str
+    """RFC 3339, UTC, when the request arrived."""
+    dialect: str
+    path: str
+    model: str
+    """As the caller named it."""
+    stream: bool = False
+    private: bool = False
+    tier: str | None = None
+    caller: str = ""
+    key_id: str | None = None
+    project: str = "default"
+    user: str = ""
+    answered_model: str | None = None
+    provider: str | None = None
+    local: bool = False
+    outcome: str = Outcome.OPEN
+    status: int | None = None
+    error: str | None = None
+    """Our error's code."""
+    ms: float | None = None
+    """From the door to the outcome."""
+    first_ms: float | None = None
+    """From the door to the first chunk in hand."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    estimated: bool = False
+    """The token counts are ours, because the provider reported none."""
+    cost_micros: int | None = None
+    """Micro-dollars; None is unknown, never 0."""
+    cached: bool = False
+    pii_findings_count: int = 0
+    pii_labels: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    steps: tuple[Step, ...] = ()
+    decision: Decision | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild the nested records too."""
+        known = {field.name for field in fields(cls)}
+        given = {name: value for name, value in data.items() if name in known}
+        given["pii_labels"] = tuple(given.get("pii_labels") or ())
+        given["attempts"] = tuple(Attempt.from_dict(each) for each in given.get("attempts") or ())
+        given["steps"] = tuple(Step.from_dict(each) for each in given.get("steps") or ())
+        if (decision := given.get("decision")) is not None:
+            candidates = tuple(Candidate.from_dict(each) for each in decision["candidates"])
+            given["decision"] = Decision.from_dict({**decision, "candidates": candidates})
+        return cls(**given)
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderState(Record):
+    """One provider as `/health`, `up` and `status` show it."""
+
+    name: str
+    up: bool
+    where: str
+    """Host and port, or "built in"; never a key."""
+    models: tuple[str, ...] = ()
+    note: str = ""
+    """Why it is not up, in a few words."""
+    remedy: str = ""
+    """The command that mends it."""
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Record):
+    """The last minutes and today, once a second to those who watch."""
+
+    time: str
+    up_seconds: float
+    running: int
+    today: int
+    """Exchanges since midnight, UTC."""
+    per_minute: float
+    p50_ms: float | None
+    p99_ms: float | None
+    first_p50_ms: float | None
+    cost_today_micros: int
+    masked_today: int
+    cached_today: int

@@ -1,0 +1,371 @@
+"""The settings: what there is, what each means, what each must be. Reads no file and no environment (`config.py` does).
+
+The classes are the manual: each field carries its sentence, and `settings_table` reads them from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_type_hints
+
+from membrain.errors import Misconfigured
+from membrain.rules import Rule, address, existing_file, is_loopback, names, one_of, seconds, switch, url, whole
+from membrain.secrets import Secrets
+
+DEFAULT = "default"
+EDIT = "membrain config edit"
+
+WELL_KNOWN: Mapping[str, str] = {
+    "OLLAMA_URL": "providers.ollama.url",
+    "UPSTREAM_ANTHROPIC_URL": "providers.anthropic.url",
+    "UPSTREAM_OPENAI_URL": "providers.openai.url",
+}
+"""Variables that others know too. `OPENAI_BASE_URL` and `ANTHROPIC_BASE_URL` are not among them: they lead to us."""
+
+RESERVED = frozenset({"auto", "claude-cli", "default", "litellm", "local", "membrain"})
+"""Names that a provider of the user's own cannot have."""
+
+_OWN_NAME = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*"
+
+
+@dataclass(frozen=True)
+class Auth:
+    """Who may ask."""
+
+    mode: Annotated[Literal["local", "token", "off"], one_of("local", "token", "off")] = "local"
+    """Who must show a client key: `local` asks none of programs on this machine, `token` asks everyone, `off` nobody.
+    Listening beyond this machine asks everyone, whatever is said here."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is on record."""
+
+    durability: Annotated[Literal["process", "full"], one_of("process", "full")] = "process"
+    """What a record survives: `process`, the gateway being killed; `full`, a power cut too, at milliseconds each."""
+
+
+@dataclass(frozen=True)
+class KeyStore:
+    """Where provider keys are kept."""
+
+    backend: Annotated[Literal["keyring", "file"], one_of("keyring", "file")] = "keyring"
+    """Where `membrain keys set` puts keys: the system's `keyring`, or a `file` that only you can read."""
+
+
+@dataclass(frozen=True)
+class OpenAI:
+    """OpenAI."""
+
+    url: Annotated[str, url()] = "https://api.openai.com/v1"
+    """Where OpenAI's API is, with its version."""
+
+
+@dataclass(frozen=True)
+class Anthropic:
+    """Anthropic."""
+
+    url: Annotated[str, url()] = "https://api.anthropic.com"
+    """Where Anthropic's API is, without its version."""
+
+
+@dataclass(frozen=True)
+class Ollama:
+    """Ollama."""
+
+    url: Annotated[str, url(optional=True)] = "http://localhost:11434"
+    """Where Ollama is; empty if it is not to be asked."""
+
+
+@dataclass(frozen=True)
+class Compatible:
+    """A provider of your own naming that speaks OpenAI's chat completions: `[providers.NAME]`."""
+
+    name: str
+    url: Annotated[str, url()]
+    """Where its API is, with its version."""
+    models: Annotated[tuple[str, ...], names()] = ()
+    """The models it serves, by the names that it knows them by."""
+    local: Annotated[bool, switch()] = False
+    """Whether it runs on this machine and hands nothing on, so that private requests may go to it."""
+
+
+@dataclass(frozen=True)
+class Providers:
+    """Who answers."""
+
+    openai: OpenAI = field(default_factory=OpenAI)
+    anthropic: Anthropic = field(default_factory=Anthropic)
+    ollama: Ollama = field(default_factory=Ollama)
+    others: tuple[Compatible, ...] = ()
+
+
+@dataclass(frozen=True)
+class Local:
+    """The embedded model."""
+
+    enabled: Annotated[bool, switch()] = True
+    """Whether `local/default` answers at all."""
+    threads: Annotated[int, whole(1, 256, 1)] = 1
+    """How many processor cores it may use."""
+    context: Annotated[int, whole(256, 131_072, 4096)] = 4096
+    """How many tokens question and answer may have together, for each slot."""
+    slots: Annotated[int, whole(1, 64, 2)] = 2
+    """How many answers it writes at the same time; more wait."""
+    idle_seconds: Annotated[float, seconds(300)] = 300
+    """How long it stays in memory when nobody asks."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much, and how long."""
+
+    body_mb: Annotated[int, whole(1, 1024, 20)] = 20
+    """The largest request that is read, in MiB."""
+    depth: Annotated[int, whole(8, 1000, 100)] = 100
+    """How deep a request's JSON may be nested."""
+    connect_seconds: Annotated[float, seconds(5)] = 5
+    """How long a provider may take to be reached."""
+    first_byte_seconds: Annotated[float, seconds(60)] = 60
+    """How long a provider may take to begin a streamed answer."""
+    whole_seconds: Annotated[float, seconds(600)] = 600
+    """How long a provider may take for an answer that comes in one piece."""
+    idle_seconds: Annotated[float, seconds(90)] = 90
+    """How long a provider may be silent in the middle of an answer."""
+    answer_mb: Annotated[int, whole(1, 4096, 64)] = 64
+    """The largest answer that is taken from a provider, unpacked, in MiB."""
+    event_mb: Annotated[int, whole(1, 64, 1)] = 1
+    """The largest single event of a streamed answer, in MiB."""
+    drain_seconds: Annotated[float, seconds(5)] = 5
+    """How long running answers may go on when the gateway is stopped."""
+
+
+@dataclass(frozen=True)
+class Egress:
+    """The way out."""
+
+    proxy: Annotated[str, url(optional=True, any_host=True)] = ""
+    """The proxy that requests to providers go through; the usual proxy variables are not read."""
+    ca_file: Annotated[str, existing_file()] = ""
+    """A file of certificates (PEM) to trust beside the system's own."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """What the gateway says."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], one_of("debug", "info", "warning", "error", warn="warning")
+    ] = "info"
+    """From which level on the log keeps lines."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one instance. `Settings()` is the defaults; `load` reads the file and the environment."""
+
+    host: Annotated[str, address()] = "127.0.0.1"
+    """The address the gateway listens on; other than this machine's own, every caller needs a client key."""
+    port: Annotated[int, whole(1, 65_535, 8001)] = 8001
+    """The port the gateway listens on."""
+    tier: Annotated[
+        Literal["fast", "balanced", "best"], one_of("fast", "balanced", "best", speed="fast", quality="best")
+    ] = "balanced"
+    """Which models answer `auto` when a request does not say."""
+    auth: Auth = field(default_factory=Auth)
+    audit: Audit = field(default_factory=Audit)
+    secrets: KeyStore = field(default_factory=KeyStore)
+    providers: Providers = field(default_factory=Providers)
+    local: Local = field(default_factory=Local)
+    limits: Limits = field(default_factory=Limits)
+    egress: Egress = field(default_factory=Egress)
+    log: Log = field(default_factory=Log)
+
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    keys: Secrets | None = field(default=None, repr=False, compare=False)
+
+    default_provider: ClassVar[str] = "claude_cli"
+    default_model: ClassVar[str] = "sonnet"
+
+    @property
+    def openai_api_key(self) -> str | None:
+        """OpenAI's key, looked for now; None if there is none. Never shown by `repr`, never part of `asdict`."""
+        return self._key("openai")
+
+    @property
+    def anthropic_api_key(self) -> str | None:
+        """Anthropic's key, as `openai_api_key`."""
+        return self._key("anthropic")
+
+    @property
+    def ollama_url(self) -> str:
+        """`providers.ollama.url`, by the name that the provider guide gives it."""
+        return self.providers.ollama.url
+
+    @property
+    def effective_auth_mode(self) -> str:
+        """`auth.mode`, but `token` as soon as others than this machine can reach the port."""
+        return self.auth.mode if is_loopback(self.host) else "token"
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The providers that may have a key, by the names `keys` knows them by."""
+        return ("openai", "anthropic", *(each.name for each in self.providers.others))
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Every setting by its dotted name, as `limits.body_mb`, with its value; your own providers' too."""
+        yield from _leaves(self, "")
+
+    def value(self, name: str) -> Any:
+        """The value of one setting; raises `Misconfigured` for a name that is none."""
+        return dict(self.items())[self._known(name)]
+
+    def origin(self, name: str) -> str:
+        """Where the value of *name* comes from: `default`, `config.toml` or the environment variable."""
+        return self.origins.get(self._known(name), DEFAULT)
+
+    def _known(self, name: str) -> str:
+        known = [each for each, _ in self.items()]
+        if name not in known:
+            raise no_setting(name, known)
+        return name
+
+    def _key(self, provider: str) -> str | None:
+        secret = self.keys.get(provider) if self.keys else None
+        return secret.reveal() if secret else None
+
+
+class SettingInfo(NamedTuple):
+    """One setting, as `config list` and the documentation show it."""
+
+    name: str
+    type: str
+    default: Any
+    env: str
+    doc: str
+    also: tuple[str, ...] = ()
+    """Other variables that set it, weaker than `env`."""
+
+
+OWN = (("providers.NAME.url", None), ("providers.NAME.models", ()), ("providers.NAME.local", False))
+"""The settings of a provider of the user's own, with their defaults."""
+
+
+@cache
+def settings_table() -> tuple[SettingInfo, ...]:
+    """All settings with type, default, variable and sentence. `NAME` stands for a provider of the user's own."""
+    rows = [(name, default) for name, default in Settings().items()]
+    rows[_after(rows, "providers.") : 0] = [*OWN]
+    return tuple(_described(name, default) for name, default in rows)
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting: `limits.body_mb` → `MEMBRAIN_LIMITS_BODY_MB`."""
+    return "MEMBRAIN_" + name.upper().replace(".", "_").replace("-", "_")
+
+
+def spell(value: Any) -> str:
+    """*value* as one would type it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _described(name: str, default: Any) -> SettingInfo:
+    *sections, last = name.replace("NAME", "name").split(".")
+    section = section_at(tuple(sections))
+    assert section is not None  # the rows come from the sections
+    also = tuple(each for each, target in WELL_KNOWN.items() if target == name)
+    return SettingInfo(
+        name, rules_in(section)[last].kind, default, variable(name), _docs()[section.__name__, last], also
+    )
+
+
+@cache
+def _docs() -> dict[tuple[str, str], str]:
+    """The sentence under each field of this file's classes, by class and field."""
+    import ast
+    import inspect
+    import sys
+    from itertools import pairwise
+
+    found = {}
+    tree = ast.parse(inspect.getsource(sys.modules[__name__]))
+    for section in (each for each in tree.body if isinstance(each, ast.ClassDef)):
+        for above, below in pairwise(section.body):
+            match above, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[section.name, name] = " ".join(text.split())
+    return found
+
+
+@cache
+def _hints(section: type) -> Mapping[str, Any]:
+    return get_type_hints(section, include_extras=True)
+
+
+@cache
+def rules_in(section: type) -> Mapping[str, Rule]:
+    """The rule of each setting that stands in *section* itself."""
+    found = {name: getattr(hint, "__metadata__", ()) for name, hint in _hints(section).items()}
+    return {name: rule for name, metadata in found.items() for rule in metadata if isinstance(rule, Rule)}
+
+
+@cache
+def sections_in(section: type) -> Mapping[str, type]:
+    """The sections inside *section*."""
+    return {name: hint for name, hint in _hints(section).items() if isinstance(hint, type) and is_dataclass(hint)}
+
+
+def section_at(path: tuple[str, ...]) -> type | None:
+    """The class of the section at *path*; None if there is no such section."""
+    found: type | None = Settings
+    for name in path:
+        inner = sections_in(found).get(name) if found else None
+        if inner is None and found is Providers and re.fullmatch(_OWN_NAME, name) and name not in RESERVED:
+            inner = Compatible
+        found = inner
+    return found
+
+
+def rule_at(path: tuple[str, ...]) -> Rule | None:
+    """The rule of the setting at *path*; None if there is no such setting."""
+    section = section_at(path[:-1])
+    return rules_in(section).get(path[-1]) if section else None
+
+
+def _leaves(section: Any, front: str) -> Iterator[tuple[str, Any]]:
+    """The settings of *section* by dotted name, with their values."""
+    kind: type = type(section)
+    for name in rules_in(kind):
+        yield front + name, getattr(section, name)
+    for name in sections_in(kind):
+        yield from _leaves(getattr(section, name), f"{front}{name}.")
+    if isinstance(section, Providers):
+        for each in section.others:
+            yield from _leaves(each, f"{front}{each.name}.")
+
+
+def no_setting(name: str, known: Iterable[str], front: str = "") -> Misconfigured:
+    hint = EDIT if front else "membrain config list"
+    return Misconfigured(f'{front}"{name}" is no setting.{nearest(name, known)}', hint=hint)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ " Did you mean …?", if one comes near."""
+    from difflib import get_close_matches
+
+    known = list(known)
+    same_end = [each for each in known if each.rpartition(".")[2] == name]
+    near = same_end or get_close_matches(name, known, 1, 0.6)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _after(rows: list[tuple[str, Any]], front: str) -> int:
+    """The place behind the last row whose name begins with *front*."""
+    return max(place for place, (name, _) in enumerate(rows) if name.startswith(front)) + 1

@@ -1,0 +1,1 @@
+"""The rooms on a request's way; none imports another."""

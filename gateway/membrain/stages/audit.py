@@ -1,0 +1,104 @@
+"""Audit: the first room in and the last one out.
+
+In: the intent is handed to the writer at once; whoever sends anything out awaits `exchange.written` first.
+Out: the outcome is committed before the answer's end goes to the caller, and the watchers are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import ClassVar
+
+from membrain.exchange import Exchange, Stage
+from membrain.live import Live
+from membrain.records import AuditRecord, Outcome, Step
+from membrain.stores.base import AuditLog
+
+
+class Audit(Stage):
+    """Writes what happened; never what was said."""
+
+    name: ClassVar[str] = "audit"
+
+    def __init__(self, log: AuditLog, live: Live) -> None:
+        self._log = log
+        self._live = live
+
+    async def enter(self, exchange: Exchange) -> None:
+        self._live.began()
+        exchange.written = self._log.intend(intent_of(exchange))
+
+    async def leave(self, exchange: Exchange) -> None:
+        record = outcome_of(exchange)
+        try:
+            await self._log.conclude(record)
+        finally:
+            _heard(exchange.written)
+            self._live.ended()
+            self._live.finished(record)
+
+
+def _heard(written: asyncio.Future[None] | None) -> None:
+    """Nobody may have waited for the intent; if it failed, the outcome failed too, and that was told."""
+    if written is not None and written.done() and not written.cancelled():
+        written.exception()
+
+
+def intent_of(exchange: Exchange) -> AuditRecord:
+    """What is known before anything was done."""
+    said, hints = exchange.said, exchange.hints
+    return AuditRecord(
+        id=exchange.id,
+        time=exchange.time,
+        dialect=said.dialect,
+        path=exchange.path,
+        model=said.model,
+        stream=said.stream,
+        private=hints.private,
+        tier=hints.tier,
+        user=exchange.user,
+    )
+
+
+def outcome_of(exchange: Exchange) -> AuditRecord:
+    """What is known when it is over."""
+    said, hints, caller, tokens = exchange.said, exchange.hints, exchange.caller, exchange.tokens
+    return AuditRecord(
+        id=exchange.id,
+        time=exchange.time,
+        dialect=said.dialect,
+        path=exchange.path,
+        model=said.model,
+        stream=said.stream,
+        private=hints.private,
+        tier=(exchange.decision.tier if exchange.decision else None) or hints.tier,
+        caller=caller.name,
+        key_id=caller.key_id,
+        project=caller.project,
+        user=exchange.user,
+        answered_model=exchange.answered_model,
+        provider=exchange.provider,
+        local=exchange.local,
+        outcome=exchange.outcome,
+        status=_status(exchange),
+        error=exchange.error.code if exchange.error else None,
+        ms=round((perf_counter() - exchange.began) * 1000, 3),
+        first_ms=round(exchange.first * 1000, 3) if exchange.first is not None else None,
+        prompt_tokens=tokens.prompt if tokens else None,
+        completion_tokens=tokens.completion if tokens else None,
+        cached_tokens=tokens.cached if tokens else None,
+        reasoning_tokens=tokens.reasoning if tokens else None,
+        estimated=tokens.estimated if tokens else False,
+        cost_micros=exchange.cost_micros,
+        attempts=exchange.attempts,
+        steps=tuple(Step(room, round(ms, 3)) for room, ms in exchange.steps),
+        decision=exchange.decision,
+    )
+
+
+def _status(exchange: Exchange) -> int | None:
+    """The HTTP status that the caller was told; None if the caller left before there was one."""
+    if exchange.error is not None and exchange.first is None:
+        return exchange.error.status
+    return None if exchange.outcome is Outcome.ABORTED and exchange.first is None else 200

@@ -1,0 +1,49 @@
+"""Which store answers for which address. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from membrain.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from membrain.stores.base import AuditReader, Stores
+    from membrain.stores.database import Durability
+    from membrain.stores.keys import KeyFile
+
+
+def open_stores(url: str | Path, *, instance: str, durability: Durability = "process") -> Stores:
+    """All stores of a gateway, ready to use; made where there are none.
+
+    `url` is a path or `sqlite:///path`. `instance` names this run of the gateway. `durability` says what a commit
+    survives: the death of the process, or ("full") also that of the power. Misconfigured when they cannot be used.
+    """
+    from membrain.stores.sqlite import open_sqlite
+
+    return open_sqlite(_path(url), instance, durability)
+
+
+def open_reader(url: str | Path) -> AuditReader:
+    """The audit to look at, without a gateway and without an event loop. Makes nothing."""
+    from membrain.stores.reading import SqliteReader
+
+    return SqliteReader(_path(url))
+
+
+def open_keys(url: str | Path) -> KeyFile:
+    """The client keys to look after while the gateway is down."""
+    from membrain.stores.keys import KeyFile
+
+    return KeyFile(_path(url))
+
+
+def _path(url: str | Path) -> Path:
+    """The file that an address means. Misconfigured for an address of something we do not speak."""
+    if isinstance(url, Path) or "://" not in url:
+        return Path(url)
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite" or parts.netloc or not parts.path.strip("/"):
+        raise Misconfigured("The store's address must be a path or sqlite:///path.")
+    return Path(unquote(parts.path))

@@ -1,0 +1,370 @@
+"""The slash commands: found by name, refused when it is not their time, and doing what their words say."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from membrain.records import AuditRecord
+from membrain_cli.chat import slash
+from membrain_cli.chat.session import Asking, Session
+from membrain_cli.console import CommandError, Console
+from tests.sink import Sink
+
+
+class Answers(io.StringIO):
+    """A person who types the same line each time."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, _size: int | None = -1, /) -> str:
+        return self.getvalue()
+
+
+@dataclass
+class Talk:
+    """A conversation that only remembers what it was told to ask."""
+
+    console: Console
+    session: Session
+    asked: list[str] = field(default_factory=list)
+    left: bool = False
+
+    def ask(self, text: str) -> None:
+        self.asked.append(text)
+
+    def leave(self) -> None:
+        self.left = True
+
+    def do(self, line: str) -> str:
+        """Do *line*, and give what was said to it."""
+        stream = self.console.stderr
+        assert isinstance(stream, io.StringIO)
+        before = len(stream.getvalue())
+        found = slash.parse(line)
+        assert found is not None
+        slash.run(self, *found)
+        return stream.getvalue()[before:]
+
+    def refuses(self, line: str) -> str:
+        """The sentence that *line* fails with."""
+        with pytest.raises(CommandError) as caught:
+            self.do(line)
+        return caught.value.message
+
+
+@pytest.fixture
+def talk(sink: Sink) -> Iterator[Talk]:
+    """A conversation with one question answered."""
+    sink.models = ["gpt-4o", "gpt-4o-mini", "ollama/llama3", "local/default"]
+    session = Session(sink.url, asking=Asking())
+    session.keep("Capital of France?", "Paris.")
+    yield Talk(Console(Answers("y\n"), io.StringIO(), io.StringIO(), {}), session)
+    session.hang_up()
+
+
+@pytest.fixture
+def fresh(sink: Sink) -> Talk:
+    """A conversation in which nothing was said."""
+    return Talk(Console(Answers("n\n"), io.StringIO(), io.StringIO(), {}), Session(sink.url))
+
+
+# --- finding -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("/help", ("help", "")),
+        ("/Model  gpt-4o ", ("model", "gpt-4o")),
+        ("/system You are  terse.", ("system", "You are  terse.")),
+        ("/max-cost 0.01", ("max-cost", "0.01")),
+        ("/?", ("?", "")),
+        ("/etc/hosts is a file", None),
+        (" /help", None),
+        ("/help\nand more", None),
+        ("// a comment", None),
+        ("help", None),
+        ("1/2", None),
+    ],
+)
+def test_a_command_is_one_line_that_begins_with_a_slash_and_a_word(line: str, found: tuple[str, str] | None) -> None:
+    """A path, a paste, or a line behind a space is a message."""
+    assert slash.parse(line) == found
+
+
+@pytest.mark.parametrize(
+    ("line", "guess"),
+    [
+        ("/modle gpt-4o", "/model"),
+        ("/temperature 1", "/temp"),
+        ("/qiut", "/quit"),
+        ("/sav x", "/save"),
+        ("/r", "/retry"),
+    ],
+)
+def test_a_mistyped_command_is_answered_with_the_nearest(talk: Talk, line: str, guess: str) -> None:
+    assert talk.refuses(line) == f"No command {line.split(maxsplit=1)[0]}. Did you mean {guess}?"
+
+
+def test_a_strange_command_is_answered_with_where_they_all_are(talk: Talk) -> None:
+    with pytest.raises(CommandError) as caught:
+        talk.do("/xyzzy")
+    assert caught.value.remedies == (("All of them", "/help"),)
+
+
+@pytest.mark.parametrize(("word", "name"), slash.ALSO.items())
+def test_words_of_other_chats_are_understood(word: str, name: str) -> None:
+    assert name in slash.NAMES
+    assert word not in slash.NAMES
+
+
+def test_help_shows_every_command_within_eighty_columns(talk: Talk) -> None:
+    shown = talk.do("/help")
+    assert all(f"/{each.name} {each.args}".strip() in shown for each in slash.TABLE)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", ["retry", "undo", "copy", "save"])
+def test_what_needs_an_answer_waits_for_one(fresh: Talk, name: str) -> None:
+    assert fresh.refuses(f"/{name}") in {"There is no answer yet.", "Nothing was asked yet."}
+
+
+# --- wishes --------------------------------------------------------------------------------------------------
+
+
+def test_model_is_chosen_and_told(talk: Talk) -> None:
+    assert talk.do("/model") == "Model: auto\n"
+    assert talk.do("/model gpt-4o") == "Model: gpt-4o\n"
+    assert talk.session.asking.model == "gpt-4o"
+
+
+def test_a_model_that_is_not_listed_is_taken_with_a_word(talk: Talk) -> None:
+    """The gateway may know more than it lists."""
+    assert talk.do("/model gpt-4o-mimi").startswith(
+        "Model: gpt-4o-mimi  (not in the gateway's list; did you mean gpt-4o-"
+    )
+    assert talk.session.asking.model == "gpt-4o-mimi"
+
+
+def test_tier_is_chosen_and_left_to_the_gateway_again(talk: Talk) -> None:
+    assert talk.do("/tier best") == "Tier: best\n"
+    assert talk.session.asking.tier == "best"
+    assert talk.do("/tier off") == "Tier: as the gateway is set\n"
+    assert talk.session.asking.tier is None
+    assert talk.refuses("/tier cheap") == "No tier cheap. There are fast, balanced, best, and off."
+
+
+def test_private_names_who_may_answer(talk: Talk) -> None:
+    assert talk.do("/private on") == "Private: only models on this machine.  (ollama/llama3)\n"
+    assert talk.session.asking.private
+    assert talk.do("/private off") == "Not private: any model may answer.\n"
+    assert not talk.session.asking.private
+    assert talk.refuses("/private maybe") == "Private is on or off."
+
+
+@pytest.mark.parametrize(
+    ("name", "wish", "shown"),
+    [
+        ("max-cost", "max_cost", "Price: $0.5 for 1K tokens at the most\n"),
+        ("temp", "temperature", "Temperature: 0.5\n"),
+    ],
+)
+def test_numbers_are_set_and_unset(talk: Talk, name: str, wish: str, shown: str) -> None:
+    assert talk.do(f"/{name} 0.5") == shown
+    assert getattr(talk.session.asking, wish) == 0.5
+    talk.do(f"/{name} off")
+    assert getattr(talk.session.asking, wish) is None
+
+
+@pytest.mark.parametrize("number", ["-1", "cheap", "nan", "inf", "1e999"])
+def test_what_is_no_amount_is_refused(talk: Talk, number: str) -> None:
+    assert talk.refuses(f"/max-cost {number}") == "That must be a price in dollars, like 0.01, or off."
+
+
+def test_system_is_set_shown_and_unset(talk: Talk) -> None:
+    talk.do("/system Answer in verse.")
+    assert talk.session.said("Hi")[0] == {"role": "system", "content": "Answer in verse."}
+    assert talk.do("/system") == "System: Answer in verse.\n"
+    talk.do("/system off")
+    assert talk.session.asking.system is None
+
+
+# --- the conversation ----------------------------------------------------------------------------------------
+
+
+def test_retry_asks_the_last_question_again_without_its_answer(talk: Talk) -> None:
+    talk.do("/retry")
+    assert talk.asked == ["Capital of France?"]
+    assert talk.session.messages == []
+
+
+def test_retry_after_a_failure_asks_what_failed(talk: Talk) -> None:
+    talk.session.draft = "And of Spain?"
+    talk.do("/retry")
+    assert talk.asked == ["And of Spain?"]
+    assert len(talk.session.messages) == 2
+
+
+def test_undo_says_what_it_took_back(talk: Talk) -> None:
+    assert talk.do("/undo").startswith("Taken back: Capital of France?")
+    assert talk.session.messages == []
+
+
+def test_clear_forgets(talk: Talk) -> None:
+    talk.do("/clear")
+    assert talk.session.messages == []
+
+
+def editor(folder: Path, script: str) -> dict[str, str]:
+    """An environment whose editor does *script* with the file."""
+    path = folder / "editor"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o700)
+    return {"EDITOR": str(path), "PATH": "/usr/bin:/bin"}
+
+
+def test_edit_asks_what_was_written(talk: Talk, tmp_path: Path) -> None:
+    talk.console.environ = editor(tmp_path, f'cp "$1" {tmp_path}/seen; printf "of Spain?\\n\\n" >> "$1"')
+    talk.do("/edit Capital ")
+    assert talk.asked == ["Capitalof Spain?"]
+    assert (tmp_path / "seen").read_text() == "Capital"
+
+
+def test_edit_begins_with_the_question_that_was_taken_back(talk: Talk, tmp_path: Path) -> None:
+    talk.console.environ = editor(tmp_path, "true")
+    talk.do("/undo")
+    talk.do("/edit")
+    assert talk.asked == ["Capital of France?"]
+
+
+def test_an_empty_edit_asks_nothing(talk: Talk, tmp_path: Path) -> None:
+    talk.console.environ = editor(tmp_path, ': > "$1"')
+    assert talk.do("/edit Something") == "Nothing was written, so nothing is asked.\n"
+    assert talk.asked == []
+
+
+def test_an_editor_that_fails_asks_nothing(talk: Talk, tmp_path: Path) -> None:
+    talk.console.environ = editor(tmp_path, "exit 1")
+    assert talk.refuses("/edit Something") == "The editor did not end well."
+    assert talk.asked == []
+
+
+def test_copy_hands_the_answer_to_the_terminal(talk: Talk) -> None:
+    talk.session.keep("And?", "Ünd \x1b[31m so")
+    talk.do("/copy")
+    written = talk.console.stdout.getvalue()  # type: ignore[attr-defined]  # a StringIO
+    sequence, text, end = written.partition(";c;")[0], written.partition(";c;")[2][:-1], written[-1]
+    assert (sequence, end) == ("\x1b]52", "\x07")
+    assert base64.b64decode(text).decode() == "Ünd \x1b[31m so"
+
+
+def test_a_saved_conversation_is_opened_again(talk: Talk, fresh: Talk, tmp_path: Path) -> None:
+    talk.session.asking.system = "Be brief."
+    file = tmp_path / "talk of today.json"
+    talk.do(f"/save {file}")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "Paris." in fresh.do(f"/open {file}")
+    assert fresh.session.messages == talk.session.messages
+    assert fresh.session.asking.system == "Be brief."
+
+
+def test_save_asks_before_it_replaces_a_file(talk: Talk, tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_text("precious")
+    talk.console.stdin = Answers("n\n")
+    talk.do(f"/save {file}")
+    assert file.read_text() == "precious"
+    talk.console.stdin = Answers("y\n")
+    talk.do(f"/save {file}")
+    assert json.loads(file.read_text())["format"] == slash.FORMAT
+
+
+def test_save_says_where_it_cannot_write(talk: Talk, tmp_path: Path) -> None:
+    assert talk.refuses(f"/save {tmp_path}/none/here.json").endswith("No such file or directory.")
+    assert talk.refuses("/save") == "Which file?"
+
+
+def test_open_keeps_the_conversation_unless_told_otherwise(talk: Talk, tmp_path: Path) -> None:
+    talk.do(f"/save {tmp_path}/talk.json")
+    talk.session.keep("And of Spain?", "Madrid.")
+    talk.console.stdin = Answers("n\n")
+    talk.do(f"/open {tmp_path}/talk.json")
+    assert talk.session.last_answer == "Madrid."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"\xff\xfe",
+        b'{"format": "membrain chat 1", "messages": "x"}',
+        b'{"format": "membrain chat 1", "messages": [{"role": "system", "content": "x"}]}',
+        b'{"format": "membrain chat 1", "messages": [{"role": "user", "content": [1]}]}',
+        b'{"messages": []}',
+    ],
+)
+def test_open_takes_nothing_but_a_saved_conversation(fresh: Talk, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    assert fresh.refuses(f"/open {file}") == f"{file} is not a saved conversation."
+    assert fresh.session.messages == []
+
+
+def test_open_says_why_it_cannot_read(fresh: Talk, tmp_path: Path) -> None:
+    assert fresh.refuses(f"/open {tmp_path}/none").endswith("No such file or directory.")
+
+
+def test_cost_tells_the_last_and_all(talk: Talk) -> None:
+    record = AuditRecord("id", "t", "chat", "/", "auto", answered_model="gpt-4o", provider="openai", cost_micros=400)
+    talk.session.last = record
+    talk.session.totals.add(record)
+    assert talk.do("/cost") == "gpt-4o · openai · $0.0004\n1 exchange · $0.0004\n"
+
+
+def test_quit_leaves(talk: Talk) -> None:
+    talk.do("/quit")
+    assert talk.left
+
+
+# --- completion ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("/mo", ["/model "]),
+        ("/un", ["/undo"]),
+        ("/model g", ["/model gpt-4o", "/model gpt-4o-mini"]),
+        ("/model au", ["/model auto"]),
+        ("/tier b", ["/tier balanced", "/tier best"]),
+        ("/private o", ["/private on", "/private off"]),
+        ("/temp 1", []),
+        ("/nothing x", []),
+        ("Dear Sir", []),
+        ("m", []),
+    ],
+)
+def test_commands_and_their_arguments_are_completed(talk: Talk, text: str, found: list[str]) -> None:
+    assert slash.complete(talk.session, text) == found
+
+
+def test_files_are_completed_with_their_folder(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "one two.json").touch()
+    (tmp_path / "one").mkdir()
+    (tmp_path / ".hidden").touch()
+    assert slash.complete(talk.session, f"/open {tmp_path}/o") == [
+        f"/open {tmp_path}/one/",
+        f"/open {tmp_path}/one two.json",
+    ]
+    assert slash.complete(talk.session, f"/open {tmp_path}/") == slash.complete(talk.session, f"/open {tmp_path}/o")
+    assert slash.complete(talk.session, f"/open {tmp_path}/.h") == [f"/open {tmp_path}/.hidden"]
+    assert slash.complete(talk.session, f"/open {tmp_path}/none/x") == []

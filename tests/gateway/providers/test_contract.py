@@ -1,0 +1,464 @@
+"""One contract, over every provider: whatever the upstream speaks and does, the gateway hears the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from membrain import sse
+from membrain.dialects.base import Chunk
+from membrain.egress import Egress, Limits
+from membrain.errors import GuardFailed, MembrainError, PrivateRefused, ProviderFailed
+from membrain.providers import registry as make
+from membrain.providers.base import BaseProvider
+from membrain.records import Passport, Tokens
+from tests.fakes import EchoProvider, SlowProvider, ask
+from tests.sink import Reply as Scripted
+from tests.sink import Sink
+
+pytestmark = pytest.mark.anyio
+
+KEY = "sk-canary-7f3a-0123456789"
+CANARY = "canary-7f3a"
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One provider, how to make it, and where it asks the sink."""
+
+    name: str
+    make: Callable[[Egress, Sink], BaseProvider]
+    path: str = "/v1/chat/completions"
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+NATIVE = [
+    Kind("openai", lambda egress, sink: make.openai(egress, KEY, f"{sink.url}/v1")),
+    Kind("anthropic", lambda egress, sink: make.anthropic(egress, KEY, sink.url), path="/v1/messages"),
+    Kind("ollama", lambda egress, sink: make.ollama(egress, sink.url), prefix="ollama/"),
+    Kind("mine", lambda egress, sink: make.compatible(egress, "mine", f"{sink.url}/v1", KEY, ()), prefix="mine/"),
+]
+CUSTOM = [
+    Kind("echo", lambda _, __: EchoProvider()),
+    Kind("slow", lambda _, __: SlowProvider(pause=0)),
+]
+
+native = pytest.mark.parametrize("kind", NATIVE, ids=str)
+every = pytest.mark.parametrize("kind", [*NATIVE, *CUSTOM], ids=str)
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+
+
+@pytest.fixture
+async def egress() -> AsyncIterator[Egress]:
+    egress = Egress(Limits(first_byte=0.5, whole=0.5, idle=0.3, answer_bytes=1 << 20, event_bytes=1 << 18))
+    yield egress
+    await egress.close()
+
+
+@pytest.fixture
+def provider(kind: Kind, egress: Egress, sink: Sink) -> BaseProvider:
+    return kind.make(egress, sink)
+
+
+async def chunks(provider: BaseProvider, model: str, text: str = "Hello", **more: Any) -> list[Chunk]:
+    async with aclosing(provider.answer(ask(text, model, **more))) as answer:
+        return [chunk async for chunk in answer]
+
+
+def deltas(given: list[Chunk]) -> list[dict[str, Any]]:
+    """The data of all events."""
+    return [json.loads(event.data) for chunk in given for event in sse.parse(chunk.raw)]
+
+
+def text_of(given: list[Chunk]) -> str:
+    return "".join(choice["delta"].get("content") or "" for data in deltas(given) for choice in data.get("choices", []))
+
+
+# --- what is answered
+
+
+@every
+async def test_a_whole_answer_is_one_chunk_in_chats_words(kind: Kind, provider: BaseProvider) -> None:
+    (chunk,) = await chunks(provider, f"{kind.prefix}echo", "one two three")
+    assert chunk.whole
+    answer = json.loads(chunk.raw)
+    assert answer["object"] == "chat.completion"
+    assert answer["choices"][0]["message"]["content"] == "one two three"
+    assert answer["choices"][0]["message"]["role"] == "assistant"
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert chunk.model == answer["model"]
+
+
+@every
+async def test_a_streamed_answer_says_the_same(kind: Kind, provider: BaseProvider) -> None:
+    given = await chunks(provider, f"{kind.prefix}echo-chunks-3", "one two three", stream=True)
+    assert not any(chunk.whole for chunk in given)
+    assert text_of(given).replace(" ", "") == "onetwothree"
+    assert {data["object"] for data in deltas(given)} == {"chat.completion.chunk"}
+
+
+@every
+async def test_a_stream_always_ends_with_a_reason(kind: Kind, provider: BaseProvider) -> None:
+    given = await chunks(provider, f"{kind.prefix}echo", stream=True)
+    last = [choice for data in deltas(given) for choice in data["choices"]][-1]
+    assert last["finish_reason"] == "stop"
+
+
+@every
+async def test_the_terminal_event_is_never_part_of_an_answer(kind: Kind, provider: BaseProvider) -> None:
+    """The door writes it, when the outcome is on record."""
+    given = await chunks(provider, f"{kind.prefix}echo", stream=True)
+    assert not any(b"[DONE]" in chunk.raw or b"message_stop" in chunk.raw for chunk in given)
+
+
+@every
+async def test_chunks_are_whole_events(kind: Kind, provider: BaseProvider) -> None:
+    for chunk in await chunks(provider, f"{kind.prefix}echo-chunks-20", "word " * 50, stream=True):
+        assert chunk.raw == b"" or chunk.raw.endswith((b"\n\n", b"\r\n\r\n"))
+
+
+@native
+async def test_chunks_come_as_they_are_made(kind: Kind, provider: BaseProvider) -> None:
+    """And not all at the end."""
+    clock = asyncio.get_running_loop().time
+    async with aclosing(provider.answer(ask("one two", f"{kind.prefix}slow-40-chunks-4", stream=True))) as answer:
+        arrived = [clock() async for _ in answer]
+    assert len(arrived) >= 4
+    assert arrived[-1] - arrived[0] > 0.1
+
+
+@native
+async def test_comments_pings_and_other_line_ends_do_no_harm(kind: Kind, provider: BaseProvider) -> None:
+    given = await chunks(provider, f"{kind.prefix}crlf-echo", "one two three", stream=True)
+    assert text_of(given) == "one two three"
+
+
+@native
+async def test_odd_line_ends_inside_a_text_do_not_cut_it(kind: Kind, provider: BaseProvider) -> None:
+    given = await chunks(provider, f"{kind.prefix}u2028-chunks-2", stream=True)
+    assert text_of(given) == "one\u2028two\u0085three"
+
+
+@native
+@both_ways
+async def test_a_tool_is_called(kind: Kind, provider: BaseProvider, stream: bool) -> None:
+    given = await chunks(provider, f"{kind.prefix}gpt", stream=stream, tools=[TOOL])
+    if stream:
+        choices = [choice for data in deltas(given) for choice in data["choices"]]
+        calls = [call for choice in choices for call in choice["delta"].get("tool_calls") or []]
+        name, arguments = calls[0]["function"]["name"], "".join(call["function"]["arguments"] for call in calls)
+        finish = choices[-1]["finish_reason"]
+    else:
+        (choice,) = json.loads(given[0].raw)["choices"]
+        (call,) = choice["message"]["tool_calls"]
+        name, arguments, finish = call["function"]["name"], call["function"]["arguments"], choice["finish_reason"]
+    assert (name, json.loads(arguments), finish) == ("weather", {"city": "Ada"}, "tool_calls")
+
+
+# --- usage
+
+
+@pytest.mark.parametrize("kind", [*NATIVE, CUSTOM[0]], ids=str)  # streams of one's own making may tell none
+@both_ways
+async def test_usage_is_counted(kind: Kind, provider: BaseProvider, stream: bool) -> None:
+    given = await chunks(provider, f"{kind.prefix}echo-chunks-2", "one two", stream=stream)
+    tokens = [chunk.tokens for chunk in given if chunk.tokens is not None]
+    assert tokens
+    assert isinstance(tokens[-1], Tokens)
+    assert tokens[-1].prompt > 0
+    assert tokens[-1].completion == 2
+
+
+@every
+async def test_usage_is_hidden_from_who_did_not_ask(kind: Kind, provider: BaseProvider) -> None:
+    given = await chunks(provider, f"{kind.prefix}echo", stream=True)
+    for data in deltas(given):
+        assert data["choices"]
+        assert data.get("usage", "absent") is not None
+
+
+@native
+async def test_usage_is_shown_to_who_asked(kind: Kind, provider: BaseProvider) -> None:
+    given = await chunks(provider, f"{kind.prefix}echo", stream=True, stream_options={"include_usage": True})
+    last = deltas(given)[-1]
+    assert last["choices"] == []
+    assert last["usage"]["total_tokens"] > 0
+
+
+# --- what is asked
+
+
+@native
+async def test_the_upstream_hears_its_own_name_of_the_model_and_its_own_key(
+    kind: Kind, provider: BaseProvider, sink: Sink
+) -> None:
+    question = ask("Hello", f"{kind.prefix}echo-1")
+    question.headers = {"authorization": f"Bearer {CANARY}-client", "x-api-key": f"{CANARY}-client", "cookie": "a=b"}
+    async with aclosing(provider.answer(question)) as answer:
+        assert [chunk async for chunk in answer]
+    seen = sink.requests[-1]
+    assert (seen.path, seen.json()["model"]) == (kind.path, "echo-1")
+    assert f"{CANARY}-client".encode() not in sink.bytes_seen()
+    assert "cookie" not in seen.header
+    assert (KEY in str(seen.header)) is (kind.name != "ollama")
+
+
+@native
+async def test_nothing_is_sent_without_a_record(kind: Kind, provider: BaseProvider, sink: Sink) -> None:
+    question = ask("Hello", f"{kind.prefix}echo", Passport("e", written=False, private=False))
+    with pytest.raises(GuardFailed):
+        await anext(provider.answer(question))
+    assert not sink.requests
+
+
+@native
+async def test_private_is_refused_or_kept(kind: Kind, provider: BaseProvider, sink: Sink) -> None:
+    """Everybody but Ollama, whose model is proven to be here, says no."""
+    question = ask(CANARY, f"{kind.prefix}llama3", Passport("e", written=True, private=True))
+    if kind.name == "ollama":
+        assert (await anext(provider.answer(question))).whole
+        return
+    with pytest.raises(PrivateRefused):
+        await anext(provider.answer(question))
+    assert CANARY.encode() not in sink.bytes_seen().replace(KEY.encode(), b"")
+
+
+@native
+async def test_every_provider_answers_as_documented(kind: Kind, provider: BaseProvider) -> None:
+    """`chat` and `stream_chat`, as the guide shows them, with the documented shapes."""
+    from membrain.schemas import ChatCompletionRequest, ChatMessage
+
+    messages = [ChatMessage(role="user", content="one two three")]
+    response = await provider.chat(ChatCompletionRequest(model=f"{kind.prefix}echo", messages=messages))
+    assert response.choices[0].message.content == "one two three"
+    pieces = [each async for each in provider.stream_chat(f"{kind.prefix}echo", messages, max_tokens=9, top_p=0.5)]
+    told = [choice["delta"].get("content") or "" for each in pieces for choice in each["choices"]]
+    assert "".join(told) == "one two three"
+
+
+# --- what goes wrong
+
+BROKEN = {
+    "reset": 502,
+    "garbage": 502,
+    "truncated": 502,
+    "html": 502,
+    "empty": 502,
+    "bad-json": 502,
+    "stall": 504,
+    "huge-event": 502,
+    "gzip-bomb": 502,
+    "redirect-307": 502,
+    "reset-mid": 502,
+    "cut-mid": 502,
+    "stall-mid": 504,
+}
+
+
+@native
+@both_ways
+@pytest.mark.parametrize("model", BROKEN)
+async def test_an_upstream_that_breaks_is_a_failure_of_its_own(
+    kind: Kind, provider: BaseProvider, sink: Sink, model: str, stream: bool
+) -> None:
+    """Never a proper end, never a word of what was said, and the next answer is whole again."""
+    with pytest.raises(ProviderFailed) as failed:
+        await chunks(provider, f"{kind.prefix}{model}", f"{CANARY} " * 9, stream=stream)
+    error = failed.value
+    assert error.provider == kind.name
+    assert kind.name.lower() in error.message.lower()
+    assert error.status == BROKEN[model]
+    assert error.passing
+    assert CANARY not in error.sentence
+    if model in {"stall", "stall-mid", "huge-event", "gzip-bomb"}:  # where it is up to us to close
+        assert await asyncio.to_thread(sink.requests[-1].closed.wait, 1)
+    await asyncio.sleep(0.05)  # for the news that an upstream has closed a connection; the next would take it
+    assert await chunks(provider, f"{kind.prefix}echo", stream=stream)
+
+
+@native
+async def test_an_answer_without_end_is_cut(kind: Kind, provider: BaseProvider) -> None:
+    with pytest.raises(ProviderFailed, match="more than"):
+        await chunks(provider, f"{kind.prefix}huge")
+
+
+@native
+@both_ways
+@pytest.mark.parametrize("status", [400, 402, 404, 413, 422, 429, 500, 503, 529])
+async def test_an_upstream_that_says_no_is_heard_in_its_own_words(
+    kind: Kind, provider: BaseProvider, status: int, stream: bool
+) -> None:
+    with pytest.raises(ProviderFailed) as failed:
+        await chunks(provider, f"{kind.prefix}status-{status}", stream=stream)
+    error = failed.value
+    assert (error.status, error.message) == (status, f"The sink was asked for a {status}.")
+    assert error.headers == ({"retry-after": "7"} if status == 429 else {})
+    assert error.passing is (status >= 500 or status == 429)
+
+
+@native
+@pytest.mark.parametrize("status", [401, 403])
+async def test_an_upstream_that_refuses_its_key_does_not_blame_the_caller(
+    kind: Kind, provider: BaseProvider, status: int
+) -> None:
+    """The caller's own key is fine, and its SDK must not throw it away."""
+    with pytest.raises(ProviderFailed) as failed:
+        await chunks(provider, f"{kind.prefix}status-{status}")
+    assert (failed.value.status, failed.value.code) == (502, "provider_key_refused")
+    assert failed.value.headers == {"x-should-retry": "false"}
+    assert f"membrain keys set {kind.name}" in failed.value.message
+    assert KEY not in failed.value.message
+
+
+@native
+async def test_an_error_in_mid_stream_is_heard(kind: Kind, provider: BaseProvider) -> None:
+    given: list[Chunk] = []
+
+    async def take() -> None:
+        question = ask("one two three four", f"{kind.prefix}sse-error-mid-slow-20", stream=True)
+        async with aclosing(provider.answer(question)) as answer:
+            async for chunk in answer:
+                given.append(chunk)  # noqa: PERF401  # what came before the failure must be kept
+
+    with pytest.raises(ProviderFailed, match="The sink gave up in mid-stream"):
+        await take()
+    assert text_of(given)
+
+
+@native
+async def test_an_error_as_the_first_event_is_a_failure_before_anything_was_said(
+    kind: Kind, provider: BaseProvider, sink: Sink
+) -> None:
+    """So that another provider can still answer; a comment before it changes nothing."""
+    told = {"type": "error", "error": {"type": "overloaded_error", "message": "Busy"}}
+    sink.script(
+        kind.path,
+        Scripted(
+            chunks=[b": hello\n\n", b"event: error\ndata: " + json.dumps(told).encode() + b"\n\n"],
+            headers={"content-type": "text/event-stream"},
+            pause=0.02,
+        ),
+    )
+    with pytest.raises(ProviderFailed, match="Busy"):
+        await anext(provider.answer(ask(model=f"{kind.prefix}echo", stream=True)))
+
+
+@native
+async def test_an_upstream_that_only_pings_is_silent(kind: Kind, provider: BaseProvider, sink: Sink) -> None:
+    sink.script(
+        kind.path,
+        Scripted(
+            chunks=[b'event: ping\ndata: {"type":"ping"}\n\n' if kind.name == "anthropic" else b": ping\n\n"] * 30,
+            headers={"content-type": "text/event-stream"},
+            pause=0.05,
+        ),
+    )
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(ProviderFailed, match="silent"):
+        await chunks(provider, f"{kind.prefix}echo", stream=True)
+    assert asyncio.get_running_loop().time() - began < 1
+
+
+@native
+async def test_a_stream_that_finished_may_forget_to_say_so(kind: Kind, provider: BaseProvider) -> None:
+    """Some servers leave out `[DONE]`. Anthropic's `message_stop` is never left out."""
+    if kind.name == "anthropic":
+        with pytest.raises(ProviderFailed):
+            await chunks(provider, "no-done-echo", stream=True)
+    else:
+        assert text_of(await chunks(provider, f"{kind.prefix}no-done-echo", "one", stream=True)) == "one"
+
+
+# --- letting go
+
+
+@native
+@both_ways
+async def test_an_answer_that_is_closed_closes_the_upstream(
+    kind: Kind, provider: BaseProvider, sink: Sink, stream: bool
+) -> None:
+    """In mid-stream, and while it is still waited for."""
+    if stream:
+        answer = provider.answer(ask("one two three", f"{kind.prefix}stall-mid", stream=True))
+        assert (await anext(answer)).raw
+        await answer.aclose()
+    else:
+        task = asyncio.ensure_future(chunks(provider, f"{kind.prefix}stall"))
+        await asyncio.to_thread(sink.wait_for, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await asyncio.to_thread(sink.requests[-1].closed.wait, 1)
+
+
+async def test_a_stream_of_ones_own_making_is_closed_too() -> None:
+    provider = SlowProvider(pause=5)
+    answer = provider.answer(ask("one two three", stream=True))
+    assert (await anext(answer)).raw
+    await answer.aclose()
+    assert provider.left.is_set()
+
+
+@native
+async def test_streams_that_ended_give_their_connections_back(kind: Kind, provider: BaseProvider, sink: Sink) -> None:
+    for _ in range(6):
+        await chunks(provider, f"{kind.prefix}echo", stream=True)
+        await asyncio.sleep(0.02)
+    assert sink.connections == 1
+
+
+@native
+async def test_a_closed_provider_holds_no_connection(
+    kind: Kind, provider: BaseProvider, sink: Sink, egress: Egress
+) -> None:
+    await chunks(provider, f"{kind.prefix}echo")
+    await provider.state()
+    await provider.models()
+    await provider.close()
+    for request in sink.requests:
+        assert await asyncio.to_thread(request.closed.wait, 1)
+    assert egress._upstreams == []
+
+
+# --- about themselves
+
+
+@native
+async def test_models_are_listed(kind: Kind, provider: BaseProvider) -> None:
+    models = await provider.models()
+    assert models
+    assert all(isinstance(each, str) for each in models)
+
+
+@native
+async def test_nobody_tells_its_key(kind: Kind, provider: BaseProvider) -> None:
+    state = await provider.state()
+    assert state.name == kind.name
+    assert CANARY not in repr(state) + repr(provider) + repr(vars(provider))
+
+
+@native
+async def test_a_provider_that_is_away_says_so_and_breaks_nothing(kind: Kind) -> None:
+    with Sink() as sink:
+        pass
+    egress = Egress()
+    provider = kind.make(egress, sink)
+    await provider.state()
+    with pytest.raises(MembrainError):
+        await provider.models()
+    with pytest.raises(ProviderFailed, match="could not be reached"):
+        await chunks(provider, f"{kind.prefix}echo")
+    await egress.close()

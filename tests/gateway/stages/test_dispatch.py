@@ -1,0 +1,390 @@
+"""Dispatch: nothing before the intent is written, the next candidate while nothing was said, the true cost after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from membrain.dialects.base import Chunk
+from membrain.egress import Egress
+from membrain.errors import (
+    AllProvidersFailed,
+    GuardFailed,
+    LocalModelNotInstalled,
+    NoCandidate,
+    PrivateRefused,
+    ProviderFailed,
+    UnknownModel,
+)
+from membrain.exchange import Exchange
+from membrain.providers import registry as make
+from membrain.providers.base import Ask, BaseProvider
+from membrain.providers.registry import Registry
+from membrain.records import Hints, Outcome, Passport, Tokens
+from membrain.routing.router import Router
+from membrain.stages.dispatch import Dispatch
+from tests.fakes import EchoProvider, FlakyProvider, SlowProvider, exchange
+from tests.sink import Sink
+
+pytestmark = pytest.mark.anyio
+
+
+class Says(EchoProvider):
+    """Says the chunks it was given, and then perhaps fails; keeps what it was asked."""
+
+    def __init__(self, *given: Chunk | Exception) -> None:
+        super().__init__()
+        self.given = given
+        self.questions: list[Ask] = []
+        self.left = 0
+
+    async def answer(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
+        self.questions.append(ask)
+        try:
+            for each in self.given:
+                if isinstance(each, Exception):
+                    raise each
+                yield each
+        finally:
+            self.left += 1
+
+
+HELLO = Chunk(b"{}", whole=True, tokens=Tokens(1000, 500))
+
+
+def failed(
+    status: int = 503, code: str = "busy", *, passing: bool = True, headers: dict[str, str] | None = None
+) -> ProviderFailed:
+    return ProviderFailed("Busy.", provider="p", status=status, code=code, passing=passing, headers=headers)
+
+
+def room(**providers: BaseProvider) -> tuple[Dispatch, Registry, Router]:
+    registry, router = Registry(), Router()
+    for name, provider in providers.items():
+        registry.register(name, provider)
+    return Dispatch(router, registry), registry, router
+
+
+def asked(model: str = "gpt-4o", hints: Hints | None = None, **more: Any) -> Exchange:
+    """An exchange whose intent is on record."""
+    made = exchange("Hello", model, hints, **more)
+    made.written = asyncio.get_running_loop().create_future()
+    made.written.set_result(None)
+    return made
+
+
+async def answered(dispatch: Dispatch, question: Exchange) -> list[Chunk]:
+    """Through the room: in, the answer, out."""
+    await dispatch.enter(question)
+    assert question.answer is not None
+    async with aclosing(question.answer) as answer:
+        chunks = [chunk async for chunk in answer]
+    question.outcome = Outcome.ANSWERED
+    await dispatch.leave(question)
+    return chunks
+
+
+# --- before anything leaves
+
+
+async def test_nobody_is_asked_before_the_intent_is_written() -> None:
+    provider = Says(HELLO)
+    dispatch, _, _ = room(openai=provider)
+    question = exchange()
+    question.written = asyncio.get_running_loop().create_future()
+    entering = asyncio.ensure_future(dispatch.enter(question))
+    await asyncio.sleep(0.02)
+    assert not provider.questions
+    question.written.set_result(None)
+    await entering
+    assert provider.questions
+    await question.answer.aclose()  # type: ignore[union-attr]  # it is there
+
+
+async def test_an_intent_that_cannot_be_written_stops_everything() -> None:
+    provider = Says(HELLO)
+    dispatch, _, _ = room(openai=provider)
+    question = exchange()
+    question.written = asyncio.get_running_loop().create_future()
+    question.written.set_exception(GuardFailed("The disk is full."))
+    with pytest.raises(GuardFailed, match="disk"):
+        await dispatch.enter(question)
+    assert not provider.questions
+
+
+async def test_without_an_audit_nothing_is_sent() -> None:
+    provider = Says(HELLO)
+    dispatch, _, _ = room(openai=provider)
+    with pytest.raises(GuardFailed):
+        await dispatch.enter(exchange())
+    assert not provider.questions
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_the_passport_tells_what_the_caller_asked(private: bool) -> None:
+    provider = Says(HELLO)
+    dispatch, registry, _ = room()
+    provider.__class__ = type("Here", (Says,), {"is_local": property(lambda self: True)})
+    registry.register("local", provider, ("local/default",))
+    question = asked("local/default", Hints(private=private))
+    question.forwarded = {"openai-project": "p"}
+    await answered(dispatch, question)
+    (heard,) = provider.questions
+    assert heard.passport == Passport(question.id, written=True, private=private)
+    assert heard.said is question.said
+    assert heard.headers == {"openai-project": "p"}
+
+
+async def test_who_may_not_answer_is_not_asked() -> None:
+    provider = Says(HELLO)
+    dispatch, _, _ = room(openai=provider)
+    with pytest.raises(PrivateRefused):
+        await dispatch.enter(asked("gpt-4o", Hints(private=True)))
+    with pytest.raises(NoCandidate):
+        await dispatch.enter(asked("auto", Hints(private=True)))
+    assert not provider.questions
+
+
+async def test_a_name_nobody_knows_is_told_before_anybody_is_asked() -> None:
+    dispatch, _, _ = room(anthropic=Says(HELLO))
+    with pytest.raises(UnknownModel):
+        await dispatch.enter(asked("mystery"))
+
+
+# --- who answers
+
+
+async def test_the_answer_passes_and_is_noted() -> None:
+    dispatch, _, router = room(openai=Says(Chunk(b"{}", whole=True, tokens=Tokens(1000, 500), model="gpt-4o-2024")))
+    question = asked()
+    assert [chunk.raw for chunk in await answered(dispatch, question)] == [b"{}"]
+    assert (question.provider, question.answered_model, question.local) == ("openai", "gpt-4o-2024", False)
+    assert question.tokens == Tokens(1000, 500)
+    assert question.cost_micros == 7500
+    (attempt,) = question.attempts
+    assert (attempt.provider, attempt.model, attempt.error) == ("openai", "gpt-4o", None)
+    assert router.get_latency_stats("openai")["count"] == 1
+
+
+async def test_the_first_that_speaks_answers() -> None:
+    openai, anthropic = Says(failed()), Says(HELLO)
+    dispatch, _, router = room(openai=openai, anthropic=anthropic)
+    question = asked("auto")
+    await answered(dispatch, question)
+    assert question.provider == "anthropic"
+    assert question.answered_model == "claude-sonnet-4-20250514"
+    assert [(each.provider, each.error) for each in question.attempts] == [("openai", "busy"), ("anthropic", None)]
+    assert (openai.left, anthropic.left) == (1, 1)
+    assert router.get_latency_stats("openai")["count"] == 0
+
+
+async def test_it_is_the_one_who_answered_that_has_the_price() -> None:
+    """Not the first of the chain, who said nothing."""
+    dispatch, _, _ = room(
+        openai=Says(failed()), anthropic=Says(Chunk(b"{}", tokens=Tokens(1000, 0), model="claude-x-new"))
+    )
+    question = asked("auto")
+    await answered(dispatch, question)
+    assert question.cost_micros == 3000
+
+
+async def test_once_something_was_said_there_is_no_second_try() -> None:
+    openai, anthropic = Says(Chunk(b"data: 1\n\n"), failed()), Says(HELLO)
+    dispatch, _, _ = room(openai=openai, anthropic=anthropic)
+    with pytest.raises(ProviderFailed, match="Busy"):
+        await answered(dispatch, asked("auto", stream=True))
+    assert not anthropic.questions
+    assert openai.left == 1
+
+
+async def test_one_that_says_nothing_has_failed() -> None:
+    dispatch, _, _ = room(openai=Says(), anthropic=Says(HELLO))
+    question = asked("auto")
+    await answered(dispatch, question)
+    assert [each.error for each in question.attempts] == ["provider_failed", None]
+
+
+async def test_a_model_by_name_is_never_answered_by_another() -> None:
+    anthropic = Says(HELLO)
+    dispatch, _, _ = room(openai=Says(failed(429, "rate_limit")), anthropic=anthropic)
+    with pytest.raises(ProviderFailed) as told:
+        await dispatch.enter(asked("gpt-4o"))
+    assert (told.value.status, told.value.code) == (429, "rate_limit")
+    assert not anthropic.questions
+
+
+async def test_when_everybody_failed_each_is_told() -> None:
+    dispatch, _, _ = room(
+        openai=Says(failed(code="busy")), anthropic=Says(failed(529, "overloaded", headers={"retry-after": "7"}))
+    )
+    question = asked("auto")
+    with pytest.raises(AllProvidersFailed) as told:
+        await dispatch.enter(question)
+    assert told.value.status == 502
+    assert "p: busy; p: overloaded" in told.value.message
+    assert told.value.headers == {"retry-after": "7"}
+    assert [each.error for each in question.attempts] == ["busy", "overloaded"]
+    await dispatch.leave(question)
+    assert question.provider is None
+
+
+@pytest.mark.parametrize("first", [failed(), None])
+async def test_what_is_the_callers_fault_is_told_as_it_is(first: ProviderFailed | None) -> None:
+    """Nobody else is asked, and a 400 does not become a 502 because somebody else was away before."""
+    refusal = failed(400, "context_length_exceeded", passing=False)
+    providers = {"openai": Says(first or refusal), "anthropic": Says(refusal if first else HELLO)}
+    dispatch, _, _ = room(**providers)
+    with pytest.raises(ProviderFailed) as told:
+        await dispatch.enter(asked("auto"))
+    assert (told.value.status, told.value.code) == (400, "context_length_exceeded")
+    assert bool(providers["anthropic"].questions) is (first is not None)
+
+
+async def test_a_fault_that_is_no_providers_goes_up_as_it_is() -> None:
+    dispatch, _, _ = room(openai=Says(LocalModelNotInstalled("Not here.")))
+    with pytest.raises(LocalModelNotInstalled):
+        await dispatch.enter(asked())
+
+
+async def test_a_provider_that_was_taken_away_meanwhile_is_passed_over() -> None:
+    """Keys are read anew while a request waits for its record."""
+    dispatch, registry, _ = room(openai=Says(HELLO), anthropic=Says(HELLO))
+    question = exchange(model="auto")
+    question.written = asyncio.get_running_loop().create_future()
+    entering = asyncio.ensure_future(dispatch.enter(question))
+    await asyncio.sleep(0)
+    await registry.unregister("openai")
+    question.written.set_result(None)
+    await entering
+    assert question.provider == "anthropic"
+    await question.answer.aclose()  # type: ignore[union-attr]  # it is there
+
+
+# --- tokens and money
+
+
+async def test_what_an_answer_in_pieces_reports_last_counts() -> None:
+    pieces = [Chunk(b"data: 1\n\n"), Chunk(b"", tokens=Tokens(1, 1)), Chunk(b"data: 2\n\n", tokens=Tokens(9, 4))]
+    dispatch, _, _ = room(openai=Says(*pieces))
+    question = asked(stream=True)
+    await answered(dispatch, question)
+    assert question.tokens == Tokens(9, 4)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "tokens"),
+    [
+        ([Chunk(b"x" * 41, whole=True)], 11),
+        ([Chunk(b"data: 1\n\ndata: 2\n\n"), Chunk(b"data: 3\n\n")], 3),
+    ],
+)
+async def test_what_is_not_reported_is_estimated_and_says_so(pieces: list[Chunk], tokens: int) -> None:
+    dispatch, _, _ = room(openai=Says(*pieces))
+    question = asked(stream=len(pieces) > 1)
+    await answered(dispatch, question)
+    assert question.tokens is not None
+    assert question.tokens.estimated
+    assert question.tokens.completion == tokens
+    assert question.tokens.prompt == -(-len(question.said.body) // 4)
+    assert question.cost_micros is not None
+
+
+async def test_an_answer_that_was_cut_off_is_counted_too() -> None:
+    """The provider charges for it."""
+    provider = SlowProvider(pause=5)
+    dispatch, _, router = room(openai=provider)
+    question = asked(stream=True)
+    await dispatch.enter(question)
+    answer = question.answer
+    assert answer is not None
+    await anext(answer)
+    await answer.aclose()
+    question.outcome = Outcome.ABORTED
+    await dispatch.leave(question)
+    assert provider.left.is_set()
+    assert question.tokens is not None
+    assert question.tokens.completion == 1
+    assert question.cost_micros
+    assert router.get_latency_stats("openai")["count"] == 0
+
+
+async def test_a_price_nobody_knows_is_none_and_not_nought() -> None:
+    dispatch, _, _ = room(litellm=Says(HELLO))
+    question = asked("mystery")
+    await answered(dispatch, question)
+    assert question.cost_micros is None
+
+
+async def test_a_dated_name_is_charged_as_the_one_that_was_asked_for() -> None:
+    dispatch, _, _ = room(openai=Says(Chunk(b"{}", tokens=Tokens(1000, 500), model="gpt-4o-2026-01-01")))
+    question = asked("gpt-4o")
+    await answered(dispatch, question)
+    assert question.cost_micros == 7500
+
+
+# --- Ollama
+
+
+@pytest.fixture
+async def ollama() -> AsyncIterator[tuple[Dispatch, Sink]]:
+    with Sink(ollama=["llama3:latest", "big-cloud"]) as sink:
+        egress = Egress()
+        dispatch, _, _ = room(ollama=make.ollama(egress, sink.url))
+        yield dispatch, sink
+        await egress.close()
+
+
+async def test_what_runs_here_costs_nothing(ollama: tuple[Dispatch, Sink]) -> None:
+    question = asked("ollama/llama3")
+    await answered(ollama[0], question)
+    assert (question.local, question.cost_micros) == (True, 0)
+
+
+async def test_what_ollama_hands_on_is_not_called_local_nor_free(ollama: tuple[Dispatch, Sink]) -> None:
+    question = asked("ollama/big-cloud")
+    await answered(ollama[0], question)
+    assert (question.local, question.cost_micros) == (False, None)
+    assert question.decision is not None
+    assert not question.decision.chain[0].local
+
+
+@pytest.mark.parametrize("hints", [Hints(), Hints(private=True)])
+async def test_auto_finds_what_ollama_has(ollama: tuple[Dispatch, Sink], hints: Hints) -> None:
+    question = asked("auto", hints)
+    await answered(ollama[0], question)
+    assert question.answered_model == "llama3:latest"
+    assert question.provider == "ollama"
+
+
+# --- letting go
+
+
+async def test_a_cancelled_wait_closes_the_provider() -> None:
+    class Waits(Says):
+        async def answer(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
+            try:
+                await asyncio.sleep(60)
+                yield HELLO
+            finally:
+                self.left += 1
+
+    provider = Waits()
+    dispatch, _, _ = room(openai=provider)
+    entering = asyncio.ensure_future(dispatch.enter(asked()))
+    await asyncio.sleep(0.02)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert provider.left == 1
+
+
+async def test_a_custom_provider_that_fails_is_passed_over() -> None:
+    dispatch, _, _ = room(openai=FlakyProvider(RuntimeError("canary-7f3a")), anthropic=EchoProvider())
+    question = asked("auto")
+    await answered(dispatch, question)
+    assert question.provider == "anthropic"
+    assert "canary" not in repr(question.attempts)
