@@ -227,9 +227,6 @@ MIRRORS = {GATEWAY: "gateway", CLI: "cli", CLIENT: "client"}
 
 TESTED_ELSEWHERE = {
     "gateway/__init__": "a version",
-    "gateway/api/admin": "gateway/test_openai_sdk.py and gateway/test_bad_input.py",
-    "gateway/api/app": "gateway/test_bad_input.py",
-    "gateway/api/speak": "gateway/test_openai_sdk.py and gateway/test_bad_input.py",
     "gateway/stores/base": "gateway/stores/test_contract.py, over every store",
     "client/__init__": "client/test_client.py",
     "client/_http": "client/test_http.py",

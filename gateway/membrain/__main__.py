@@ -114,7 +114,8 @@ def _absent_family_is_fine(address: str, host: str) -> Iterator[None]:
 
 def _listener(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio only then switches Nagle's delay off on what it accepts.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -138,7 +139,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(settings: Settings, places: Places, sockets: list[socket.socket]) -> None:
-    gateway = Gateway(settings, places)
+    gateway = Gateway(settings, places, reread)
     for each in sockets:
         gateway.egress.never(*each.getsockname()[:2])
     await gateway.open()
@@ -231,6 +232,16 @@ class _OurBusiness(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return "ASGI callable returned without completing response" not in str(record.msg)
+
+
+def reread() -> Settings:
+    """The settings as they are now; keys that come with them are kept out of the log, too."""
+    settings = load(os.environ)
+    if settings.keys is not None:
+        for handler in logging.getLogger().handlers:
+            handler.filters = [each for each in handler.filters if not isinstance(each, HideSecrets)]
+            handler.addFilter(HideSecrets(settings.keys))
+    return settings
 
 
 def _log_to_stderr(settings: Settings) -> None:

@@ -419,10 +419,14 @@ class Reply:
         return ProviderFailed(f"{name} sent more than {cap >> 20} MB.", provider=name, passing=False)
 
     async def _received(self) -> bytes:
-        began = monotonic()
+        content = self._response.content
         try:
+            # What is here already needs neither a wait nor a limit to it.
+            if (piece := content.read_nowait()) or content.at_eof():
+                return piece
+            began = monotonic()
             async with asyncio.timeout(self._upstream.egress.limits.idle - self._waited):
-                piece = await self._response.content.readany()
+                piece = await content.readany()
         except TimeoutError:
             raise ProviderFailed(
                 f"{self._upstream.name} went silent.", provider=self._upstream.name, status=504

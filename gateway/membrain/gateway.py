@@ -11,7 +11,8 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ from membrain.places import Places, read_private, write_private
 from membrain.providers import registry as make
 from membrain.providers.base import BaseProvider
 from membrain.providers.local import LocalProvider
-from membrain.providers.registry import Registry
+from membrain.providers.registry import Registry, Row
 from membrain.records import AuditRecord, Caller, ProviderState
 from membrain.routing.router import Router
 from membrain.schemas import ModelCard
@@ -42,6 +43,10 @@ from membrain.stores.open import open_stores
 
 NEEDS_KEY = ("openai", "anthropic")
 """Providers that answer once they have a key."""
+
+
+_LOOK_SECONDS = 0.2
+"""Between two looks whether running exchanges are over."""
 
 
 class Running(Protocol):
@@ -60,8 +65,10 @@ def assemble(audit: Audit, auth: Auth, dispatch: Dispatch) -> Pipeline:
 class Gateway:
     """Everything that lives as long as the process does."""
 
-    def __init__(self, settings: Settings, places: Places) -> None:
+    def __init__(self, settings: Settings, places: Places, reread: Callable[[], Settings] | None = None) -> None:
+        """*reread* gives the settings as they are now, for `reload`; without it those stay that were given."""
         self._settings = settings
+        self._reread = reread
         self._places = places
         self.since = datetime.now(UTC).isoformat(timespec="seconds")
         self._began = monotonic()
@@ -84,7 +91,7 @@ class Gateway:
         await self.stores.audit.interrupt(self.instance)
         await self.auth.load()
         await self._machine_key()
-        await self.reload()
+        self._retiring(self.registry.become(await self._rows()))
         today = await self.stores.audit.totals(_midnight())
         self.live.seed(today=today.exchanges, cost_micros=today.cost_micros, masked=today.masked, cached=today.cached)
 
@@ -104,13 +111,34 @@ class Gateway:
         write_private(path, key.encode() + b"\n")
 
     async def reload(self) -> None:
-        """Read the provider keys and register who can answer with them."""
+        """Read anew who there is to ask, and with which keys. Running answers go on as they began.
+
+        `Misconfigured` if the settings cannot work as they are now; then nothing changes.
+        """
+        if self._reread is not None:
+            now = await asyncio.to_thread(self._reread)
+            self._settings = replace(self._settings, secrets=now.secrets, providers=now.providers, keys=now.keys)
+        self._retiring(self.registry.become(await self._rows()))
+
+    async def _rows(self) -> list[Row]:
+        """Everyone who can answer. The embedded model keeps its process."""
         keys = await asyncio.to_thread(keys_of, self._settings, self._settings.keys)
-        await self.registry.close()
-        for name, provider, models in providers_of(self._settings, self.egress, keys):
-            self.registry.register(name, provider, models)
+        rows: list[Row] = list(providers_of(self._settings, self.egress, keys))
         if self._settings.local.enabled:
-            self.registry.register("local", self._local(), (LocalProvider.MODEL,))
+            local = self.registry.providers.get("local") or self._local()
+            rows.append(("local", local, (LocalProvider.MODEL,)))
+        return rows
+
+    def _retiring(self, gone: list[BaseProvider]) -> None:
+        """Close *gone* once the exchanges that run now, and may use them, are over."""
+        if gone:
+            self.egress.later(self._retire(gone, set(self.running)))
+
+    async def _retire(self, gone: list[BaseProvider], using: set[str]) -> None:
+        while using & self.running.keys():  # noqa: ASYNC110  # an event would cost every request
+            await asyncio.sleep(_LOOK_SECONDS)
+        for provider in gone:
+            await provider.close()
 
     def _local(self) -> LocalProvider:
         local = self._settings.local
@@ -220,9 +248,7 @@ def keys_of(settings: Settings, secrets: Secrets | None) -> dict[str, str]:
     return {name: secret.reveal() for name, secret in found.items() if secret is not None}
 
 
-def providers_of(
-    settings: Settings, egress: Egress, keys: Mapping[str, str]
-) -> Iterator[tuple[str, BaseProvider, tuple[str, ...]]]:
+def providers_of(settings: Settings, egress: Egress, keys: Mapping[str, str]) -> Iterator[Row]:
     """Every provider that the settings and *keys* make possible, with the models that only it serves."""
     places = settings.providers
     if make.looks_real(keys.get("openai")):

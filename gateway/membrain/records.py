@@ -81,7 +81,7 @@ class ClientKey(Record):
     """Public short id."""
     name: str
     digest: str
-    """Keyed SHA-256 of the key, hex."""
+    """Keyed BLAKE2b of the key, hex."""
     tail: str
     """The last four signs, to recognise it by."""
     project: str

@@ -15,6 +15,7 @@ from membrain.places import Places
 from membrain_cli import daemon
 from membrain_cli.commands import family
 from membrain_cli.console import Column, Console, Exit, current
+from membrain_cli.reach import Reach
 
 if TYPE_CHECKING:
     from membrain.config import Settings
@@ -107,11 +108,12 @@ def set_value(
     shell = current()
     before = told_before(shell.environ, name)
     kept = save(Places.find(shell.environ), name, value)
+    note = taken_up(shell, name)
     if shell.json:
         shell.record({"name": name, "before": before, "value": kept})
         return
     said = f"{name}: {before} → {spell(kept)}" if before is not None else f"{name}: {spell(kept)}"
-    shell.say(f"{shell.glyph('fine')} {said}.{needs_restart(shell)}")
+    shell.say(f"{shell.glyph('fine')} {said}.{note}")
     overruled(shell, name)
 
 
@@ -123,10 +125,11 @@ def unset(name: Name) -> None:
     shell = current()
     was_there = take_out(Places.find(shell.environ), name)
     now = told_before(shell.environ, name)
+    note = taken_up(shell, name)
     if shell.json:
         shell.record({"name": name, "was_set": was_there, "value": now})
     elif was_there:
-        shell.say(f"{shell.glyph('fine')} {name}: {now} again.{needs_restart(shell)}")
+        shell.say(f"{shell.glyph('fine')} {name}: {now} again.{note}")
     else:
         shell.say(f"{shell.glyph('none')} {name} was not in the settings file.")
 
@@ -141,10 +144,16 @@ def told_before(environ: Mapping[str, str], name: str) -> str | None:
         return None
 
 
-def needs_restart(shell: Console) -> str:
-    """What to do so that the running gateway takes a change."""
+AT_ONCE = ("providers.", "secrets.")
+"""How the settings begin that a running gateway reads anew when it is asked to."""
+
+
+def taken_up(shell: Console, name: str = "") -> str:
+    """Whether the running gateway has the change now, or what to do so that it takes it."""
     if not daemon.is_up(shell.environ):
         return ""
+    if name.startswith(AT_ONCE) and Reach(shell.environ).reload():
+        return "  The running gateway has it now."
     return f"  The running gateway needs a restart:  {shell.style('membrain restart', 'accent')}"
 
 
@@ -168,7 +177,7 @@ def edit() -> None:
     if not daemon.edit(path, shell.environ):
         shell.fail("The editor did not end well.", ("Choose one", "export EDITOR=nano"))
     load(shell.environ)
-    shell.say(f"{shell.glyph('fine')} The settings are sound.{needs_restart(shell)}")
+    shell.say(f"{shell.glyph('fine')} The settings are sound.{taken_up(shell)}")
 
 
 @config.command()

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from membrain import gateway as hall
-from membrain.config import load
-from membrain.errors import MembrainError, NotFound, ShuttingDown, Unauthorized, UnknownModel
+from membrain.config import Settings, load
+from membrain.errors import MembrainError, Misconfigured, NotFound, ShuttingDown, Unauthorized, UnknownModel
 from membrain.gateway import Gateway, assemble
 from membrain.places import Places
 from membrain.records import Caller, Hints, Outcome
@@ -157,8 +157,25 @@ async def test_reading_the_keys_anew_changes_who_can_answer(gateway: Gateway, en
         await gateway.reload()
     assert names(gateway) == ["openai", "anthropic", "ollama"]
     assert gateway.registry.providers["openai"] is not before
+    await asyncio.sleep(0.05)
     assert len(gateway.egress._upstreams) == 4
     await answered(gateway, model="gpt-4o")
+
+
+async def test_settings_that_no_longer_work_change_nothing(environ: dict[str, str]) -> None:
+    """A slip in the file while it runs costs the change, and not the gateway."""
+
+    def broken() -> Settings:
+        raise Misconfigured("config.toml line 1: no")
+
+    gateway = Gateway(load(environ), Places.find(environ).create(), broken)
+    await gateway.open()
+    before = dict(gateway.registry.providers)
+    with pytest.raises(Misconfigured):
+        await gateway.reload()
+    assert dict(gateway.registry.providers) == before
+    await answered(gateway, model="gpt-4o")
+    await gateway.close()
 
 
 async def test_models_are_everybodys_and_auto(gateway: Gateway) -> None:

@@ -112,6 +112,30 @@ def test_a_second_signal_does_not_wait(tmp_path: Path, sink: Sink) -> None:
         connection.close()
 
 
+def test_reading_the_keys_anew_cuts_no_running_answer(served: Served) -> None:
+    answers: list[bytes] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(served.chat(model="gpt-chunks-20-slow-30", stream=True).body)
+    )
+    thread.start()
+    while not served.get("/health").json()["running"]:
+        time.sleep(0.01)
+    assert served.post("/api/reload", {}).status == 200
+    thread.join()
+    assert answers[0].endswith(b"data: [DONE]\n\n")
+    assert served.chat().status == 200
+
+
+def test_a_provider_set_up_while_it_runs_answers_after_a_reload(served: Served, sink: Sink) -> None:
+    body = {"model": "own/anything", "messages": [{"role": "user", "content": "Hello"}]}
+    folder = served.home / "config"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.toml").write_text(f'[providers.own]\nurl = "{sink.url}/v1"\n')
+    served.post("/api/reload", {})
+    assert served.post("/v1/chat/completions", body).headers["x-membrain-provider"] == "own"
+    assert sink.requests[-1].json()["model"] == "anything"
+
+
 def test_a_taken_port_is_told(tmp_path: Path) -> None:
     with closing(socket.socket()) as other:
         other.bind(("127.0.0.1", 0))
@@ -163,3 +187,112 @@ def test_the_log_holds_no_key_and_no_word_that_was_said(tmp_path: Path, sink: Si
     log = served.log.read_text()
     assert log
     assert "canary" not in log
+
+
+# --- whoever else is there when it stops
+
+
+def stopped_in(served: Served) -> float:
+    """Seconds it took to stop, in good order and without a complaint."""
+    began = time.monotonic()
+    assert served.stop() == 0
+    seconds = time.monotonic() - began
+    log = served.log.read_text()
+    assert "Traceback" not in log
+    assert " ERROR " not in log
+    return seconds
+
+
+def test_who_watches_does_not_keep_it_from_stopping(tmp_path: Path, sink: Sink) -> None:
+    """A dashboard listens for ever, and its stream ends as it should."""
+    with (
+        Served(tmp_path / "home", sink) as served,
+        closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)) as connection,
+    ):
+        connection.request("GET", "/api/live")
+        response = connection.getresponse()
+        assert response.readline() == b"event: snapshot\n"
+        assert stopped_in(served) < 2
+        response.read()
+
+
+def test_who_never_ends_a_body_does_not_keep_it_from_stopping(tmp_path: Path, sink: Sink) -> None:
+    """And is told why."""
+    with (
+        Served(tmp_path / "home", sink, MEMBRAIN_LIMITS_DRAIN_SECONDS="0.3") as served,
+        closing(socket.create_connection(("127.0.0.1", served.port), timeout=10)) as caller,
+    ):
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\n"
+        caller.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{".encode())
+        time.sleep(0.1)
+        assert stopped_in(served) < 3
+        heard = b""
+        while piece := caller.recv(65536):
+            heard += piece
+        assert heard.startswith(b"HTTP/1.1 503 ")
+        assert b"shutting_down" in heard
+
+
+def test_who_only_holds_a_connection_does_not_keep_it_from_stopping(tmp_path: Path, sink: Sink) -> None:
+    with (
+        Served(tmp_path / "home", sink) as served,
+        closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=10)) as idle,
+        closing(socket.create_connection(("127.0.0.1", served.port), timeout=10)) as silent,
+    ):
+        idle.request("GET", "/health")
+        idle.getresponse().read()
+        silent.sendall(b"POST /v1/chat")
+        assert stopped_in(served) < 2
+
+
+def test_while_it_drains_new_work_is_refused_at_once(tmp_path: Path, sink: Sink) -> None:
+    with Served(tmp_path / "home", sink, MEMBRAIN_LIMITS_DRAIN_SECONDS="5") as served:
+        running = threading.Thread(target=lambda: served.chat(model="gpt-chunks-20-slow-50", stream=True))
+        running.start()
+        while not served.get("/health").json()["running"]:
+            time.sleep(0.01)
+        os.kill(served.pid, signal.SIGTERM)
+        time.sleep(0.1)
+        began = time.monotonic()
+        answer = served.chat()
+        assert time.monotonic() - began < 0.2
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "shutting_down")
+        assert (answer.headers["retry-after"], answer.headers["x-should-retry"]) == ("2", "true")
+        assert served.get("/health").json()["status"] == "draining"
+        running.join()
+        assert stopped_in(served) < 5
+
+
+def test_it_starts_within_a_second_or_so_and_again_after_a_kill(tmp_path: Path, sink: Sink) -> None:
+    """Nothing needs cleaning up."""
+    with Served(tmp_path / "home", sink) as served:
+        served.kill()
+        assert state_of(served).exists()
+        began = time.monotonic()
+        served.start()
+        assert time.monotonic() - began < 5
+        assert json.loads(state_of(served).read_text())["pid"] == served.pid
+
+
+@pytest.mark.parametrize(("host", "name"), [("::1", "[::1]"), ("localhost", "localhost"), ("127.0.0.1", "127.0.0.1")])
+def test_it_can_be_asked_under_every_name_of_this_machine(tmp_path: Path, sink: Sink, host: str, name: str) -> None:
+    with Served(tmp_path / "home", sink, MEMBRAIN_HOST=host) as served:
+        assert json.loads(state_of(served).read_text())["url"] == f"http://{name}:{served.port}"
+        for each in ("127.0.0.1", "localhost", "[::1]"):
+            assert served.get("/health", host=f"{each}:{served.port}").status == 200
+        with closing(http.client.HTTPConnection("::1", served.port, timeout=10)) as connection:
+            connection.request("GET", "/v1/models", headers={"host": f"[::1]:{served.port}"})
+            assert connection.getresponse().status == 200, "this machine's user, over IPv6 too"
+
+
+def test_a_file_that_is_no_database_is_one_sentence(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with Served(home):
+        pass
+    (home / "data" / "membrain.db").write_bytes(b"this is no database" * 100)
+    for left in (home / "data").glob("membrain.db-*"):
+        left.unlink()
+    done = start(home, MEMBRAIN_PORT=str(free_port()))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

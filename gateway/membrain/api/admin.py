@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -108,8 +109,9 @@ async def live(gateway: Gateway, request: Request, caller: Caller) -> Response:
     _admin(caller)
 
     async def events() -> AsyncGenerator[bytes, None]:
-        async for name, record in gateway.live.watch():
-            yield sse.encode(msgspec.json.encode(record), name)
+        async with aclosing(gateway.live.watch()) as watching:
+            async for name, record in watching:
+                yield sse.encode(msgspec.json.encode(record), name)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
@@ -132,7 +134,7 @@ async def issue(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """A new client key; the only answer that ever holds it."""
     _admin(caller)
     data = await _body(request)
-    key, row = await gateway.auth.issue(str(data.get("name") or ""), str(data.get("project") or "default"))
+    key, row = await gateway.auth.issue(_text(data, "name", ""), _text(data, "project", "default"))
     return _json({"key": key, **_shown(row.to_dict())}, 201)
 
 
@@ -157,6 +159,13 @@ async def reload(gateway: Gateway, request: Request, caller: Caller) -> Response
 
 def _shown(key: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in key.items() if name != "digest"}
+
+
+def _text(data: dict[str, Any], name: str, default: str) -> str:
+    value = data.get(name)
+    if value is not None and not isinstance(value, str):
+        raise BadRequest(f"`{name}` must be a string.", param=name)
+    return value or default
 
 
 async def _body(request: Request) -> dict[str, Any]:

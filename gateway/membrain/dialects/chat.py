@@ -20,6 +20,7 @@ _ABSURD = 1 << 48
 
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)"usage"\s*:\s*null\s*,')
+_NULL_USAGE = re.compile(rb'"usage"\s*:\s*null')
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _DONE_LINE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
@@ -89,7 +90,7 @@ def finishes(raw: bytes) -> bool:
 
 def error_in(raw: bytes) -> Any:
     """The error that an upstream reported among the events *raw*; None if there is none."""
-    if not _ERROR.search(raw):
+    if b'"error"' not in raw or not _ERROR.search(raw):
         return None
     found = (_object(event.data).get("error") for event in sse.parse(raw))
     return next((error for error in found if error), None)
@@ -100,22 +101,37 @@ def usage_in(raw: bytes, *, hide: bool) -> tuple[bytes, Tokens | None]:
 
     That is the bare usage event at the end, and the `"usage": null` in every event before it.
     """
-    if b'"usage"' not in raw:
-        return raw, None
-    if hide:
+    if hide and b'"usage"' in raw:
         raw = raw.replace(b',"usage":null', b"")  # as OpenAI writes it, at a hundredth of the pattern's cost
-        raw = _NO_USAGE.sub(b"", raw) if b'"usage"' in raw else raw
+        raw = _NO_USAGE.sub(b"", raw) if _NULL_USAGE.search(raw) else raw
     if b'"usage"' not in raw or not _USAGE.search(raw):
         return raw, None
     tokens: Tokens | None = None
     kept: list[bytes] = []
-    for event in sse.parse(raw):
+    for block in _blocks(raw):
+        rest, found = _without_usage(block) if b'"usage"' in block else (block, None)
+        tokens = found or tokens
+        kept.append(rest if hide else block)
+    return b"".join(kept), tokens
+
+
+def _blocks(raw: bytes) -> list[bytes]:
+    """The single events in *raw*, blank lines and all; *raw* as one where its lines end otherwise."""
+    return [raw] if b"\r" in raw else [block + b"\n\n" for block in raw.split(b"\n\n") if block]
+
+
+def _without_usage(block: bytes) -> tuple[bytes, Tokens | None]:
+    """*block* less the events that report usage and nothing else, and the usage."""
+    tokens: Tokens | None = None
+    kept: list[bytes] = []
+    events = sse.parse(block)
+    for event in events:
         data = _object(event.data)
         found = tokens_of(data.get("usage"))
         tokens = found or tokens
-        if not (hide and found and not data.get("choices")):
+        if not found or data.get("choices"):
             kept.append(sse.encode(event.data, event.name))
-    return (b"".join(kept) if hide else raw), tokens
+    return (block if len(kept) == len(events) else b"".join(kept)), tokens
 
 
 def usage_in_body(raw: bytes) -> tuple[Tokens | None, str | None]:

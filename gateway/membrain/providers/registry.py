@@ -7,7 +7,7 @@ over one default registry; the gateway itself never reads that one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from time import monotonic
 from types import MappingProxyType
 
@@ -27,6 +27,10 @@ OLLAMA_URL = "http://localhost:11434"
 
 _FRESH_SECONDS = 10.0
 _SHORTEST_KEY = 10
+
+
+Row = tuple[str, BaseProvider, tuple[str, ...]]
+"""A name, who answers for it, and the models that only it serves."""
 
 
 class Registry:
@@ -52,6 +56,16 @@ class Registry:
         self._offers.pop(name, None)
         if (provider := self._providers.pop(name, None)) is not None:
             await provider.close()
+
+    def become(self, rows: Iterable[Row]) -> list[BaseProvider]:
+        """Hold exactly *rows* from now on. Gives those that are gone: whoever calls closes them, once nobody asks them
+        any more."""
+        before = list(self._providers.values())
+        self._providers.clear()
+        self._offers.clear()
+        for row in rows:
+            self.register(*row)
+        return [provider for provider in before if provider not in self._providers.values()]
 
     async def refresh(self) -> None:
         """Ask Ollama what it has, at most once in ten seconds; others say what they serve when registered."""
@@ -79,9 +93,9 @@ class Registry:
         return list(await asyncio.gather(*(_state(*each) for each in self._providers.items())))
 
     async def close(self) -> None:
-        """Release what they hold."""
-        for name in list(self._providers):
-            await self.unregister(name)
+        """Forget them all and release what they hold."""
+        for provider in self.become([]):
+            await provider.close()
 
 
 async def _state(name: str, provider: BaseProvider) -> ProviderState:

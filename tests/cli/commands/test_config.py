@@ -79,6 +79,14 @@ def test_set_says_that_a_running_gateway_needs_a_restart(served: Served, beside:
     assert ran.err == "✓ tier: balanced → fast.  The running gateway needs a restart:  membrain restart\n"
 
 
+def test_a_provider_of_ones_own_answers_as_soon_as_it_is_set(served: Served, beside: dict[str, str]) -> None:
+    ran = invoke(["config", "set", "providers.own.url", "http://127.0.0.1:9/v1"], beside)
+    assert ran.err == "✓ providers.own.url: http://127.0.0.1:9/v1.  The running gateway has it now.\n"
+    assert "own" in {each["name"] for each in served.get("/health").json()["providers"]}
+    assert "has it now" in invoke(["config", "unset", "providers.own.url"], beside).err
+    assert "own" not in {each["name"] for each in served.get("/health").json()["providers"]}
+
+
 def test_set_says_when_the_environment_goes_before_it(environ: dict[str, str]) -> None:
     ran = invoke(["config", "set", "port", "8002"], environ)
     assert "! MEMBRAIN_PORT is set and goes before it." in ran.err
