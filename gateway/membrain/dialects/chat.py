@@ -23,7 +23,7 @@ _NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)"usage"\s*:\s
 _NULL_USAGE = re.compile(rb'"usage"\s*:\s*null')
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
-_DONE_LINE = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\]")
+_DONE_LINES = (b"data: [DONE]", b"data:[DONE]")
 
 
 class Chat:
@@ -77,10 +77,19 @@ def wants_usage(said: Said) -> bool:
 
 def without_end(raw: bytes) -> tuple[bytes, bool]:
     """*raw* up to the terminal event, and whether it was there. What follows it is dropped."""
-    if b"[DONE]" not in raw or (end := _DONE_LINE.search(raw)) is None:
+    if b"[DONE]" not in raw:
         return raw, False
-    start = end.start()
-    return raw[: start if start == 0 else start + 1], True
+    # Found as plain bytes: a pattern with a line's begin in it costs forty times as much.
+    starts = [at for mark in _DONE_LINES if (at := _line_start(raw, mark)) >= 0]
+    return (raw[: min(starts)], True) if starts else (raw, False)
+
+
+def _line_start(raw: bytes, mark: bytes) -> int:
+    """Where a line of *raw* begins with *mark*; -1 if none does."""
+    at = raw.find(mark)
+    while at > 0 and raw[at - 1] not in b"\r\n":
+        at = raw.find(mark, at + 1)
+    return at
 
 
 def finishes(raw: bytes) -> bool:
