@@ -97,6 +97,8 @@ def find(places: Places) -> Running | None:
     health = ask_health(claim["host"], claim["port"], challenge)
     if health is None or not proves(health, claim, challenge):
         return None
+    if "providers" not in health:  # it tells strangers no more than that it is up, and now it may have our key
+        health |= ask_health(claim["host"], claim["port"], challenge, key=machine_key(places)) or {}
     known = ("pid", "host", "port", "url", "started", "version")
     return Running(**{name: claim[name] for name in known}, health=health)
 
@@ -120,10 +122,24 @@ def read_claim(places: Places) -> dict[str, Any] | None:
     return claim if texts and numbers and claim["pid"] > 1 else None
 
 
-def ask_health(host: str, port: int, challenge: str, limit: float = HEALTH_LIMIT) -> dict[str, Any] | None:
-    """What `/health` answers there; None if it is not an answer of that kind."""
+def machine_key(places: Places) -> str:
+    """The client key of this machine's own commands; empty if there is none. For a gateway that has proven itself."""
+    from membrain.places import read_private
+
     try:
-        status, body = exchange(host, port, "GET", f"/health?challenge={challenge}", timeout=limit)
+        return read_private(places.machine_key_file).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def ask_health(
+    host: str, port: int, challenge: str, limit: float = HEALTH_LIMIT, *, key: str = ""
+) -> dict[str, Any] | None:
+    """What `/health` answers there; None if it is not an answer of that kind."""
+    headers = {"x-membrain-api-key": key} if key else {}
+    try:
+        path = f"/health?challenge={challenge}"
+        status, body = exchange(host, port, "GET", path, headers=headers, timeout=limit)
         health = json.loads(body)
     except (OSError, ValueError):
         return None

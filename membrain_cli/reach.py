@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
 
 from membrain.errors import NotFound
-from membrain.places import Places, read_private
+from membrain.places import Places
 from membrain.records import AuditRecord, ClientKey
 from membrain_cli import daemon
 from membrain_cli.console import CommandError, Exit
@@ -70,10 +70,7 @@ class Reach:
     @cached_property
     def key(self) -> str | None:
         """This machine's client key; None before the gateway's first start."""
-        try:
-            return read_private(self.places.machine_key_file).decode("ascii").strip()
-        except (FileNotFoundError, UnicodeDecodeError):
-            return None
+        return daemon.machine_key(self.places) or None
 
     # one exchange
 

@@ -251,6 +251,9 @@ def _log_to_stderr(settings: Settings) -> None:
         handler.addFilter(HideSecrets(settings.keys))
     handler.addFilter(_OurBusiness())
     logging.basicConfig(level=settings.log.level.upper(), handlers=[handler])
+    logging.getLogger("uvicorn").setLevel(
+        max(logging.WARNING, logging.getLogger().level)
+    )  # we say up and down ourselves
 
 
 if __name__ == "__main__":

@@ -160,25 +160,30 @@ class Gateway:
         """Who asks; `Unauthorized` if nobody we know."""
         return self.auth.identify(credential, same_user)
 
-    async def health(self, challenge: str | None = None) -> dict[str, Any]:
-        """Is it up, and what does it know. With a *challenge* it proves that it is ours."""
-        settings = self._settings
+    def alive(self, challenge: str | None = None) -> dict[str, Any]:
+        """Is it up. With a *challenge* it proves that it is ours."""
         answer: dict[str, Any] = {
             "status": "draining" if self.draining else "ok",
             "instance": self.instance,
             "version": __version__,
+            "up_seconds": round(monotonic() - self._began, 3),
+        }
+        if challenge is not None:
+            answer["proof"] = hmac.digest(self.proof_key, challenge.encode(), hashlib.sha256).hex()
+        return answer
+
+    async def health(self) -> dict[str, Any]:
+        """What it knows of itself and its providers."""
+        settings = self._settings
+        return {
             "pid": os.getpid(),
             "since": self.since,
-            "up_seconds": round(monotonic() - self._began, 3),
             "url": f"http://{settings.host}:{settings.port}",
             "auth": settings.effective_auth_mode,
             "tier": settings.tier,
             "running": len(self.running),
             "providers": [state.to_dict() for state in await self.states()],
         }
-        if challenge is not None:
-            answer["proof"] = hmac.digest(self.proof_key, challenge.encode(), hashlib.sha256).hex()
-        return answer
 
     async def states(self) -> list[ProviderState]:
         """Every provider, those that are not set up too, with what would set them up."""

@@ -301,7 +301,7 @@ def status_lines(
     facts = {
         "today": today_facts(today) if today else "the record cannot be read",
         "latency": latency_facts(latency(recent)),
-        "policy": f"{health['auth']} · tier {health['tier']}",
+        "policy": f"{health.get('auth', 'token')} · tier {health.get('tier', 'unknown')}",
         "files": shell.style("membrain config path", "accent"),
     }
     for name, words in facts.items():

@@ -595,7 +595,8 @@ async def test_pieces_that_do_not_count_do_not_keep_a_stream_alive(egress: Egres
             finally:
                 reply.close()
 
-    failure, seconds = await timed(listen())
+    async with asyncio.timeout(5):
+        failure, seconds = await timed(listen())
     assert failure.message == "openai went silent."
     assert 0.15 < seconds < 0.6
 
@@ -734,7 +735,8 @@ async def test_closing_ends_a_child_and_its_own_children() -> None:
     child = await egress.spawn(["/bin/sh", "-c", "sleep 60 & echo $!; wait"], {"PATH": os.environ["PATH"]})
     assert child.stdout is not None
     grandchild = int(await child.stdout.readline())
-    await egress.close()
+    async with asyncio.timeout(5):  # or closing waits for the child's child, which holds its pipe
+        await egress.close()
     assert child.returncode == -9
     for _ in range(100):
         if not alive(grandchild):

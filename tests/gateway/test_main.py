@@ -166,8 +166,8 @@ def test_settings_that_cannot_work_are_one_sentence(tmp_path: Path) -> None:
 def test_it_never_talks_to_itself(tmp_path: Path) -> None:
     """Started from a shell that points OpenAI's address at it."""
     port = free_port()
-    environ = {"OPENAI_API_KEY": "sk-canary-0123456789", "UPSTREAM_OPENAI_URL": f"http://localhost:{port}/v1"}
-    with Served(tmp_path / "home", None, port=port, **environ) as served:
+    key, url = "sk-canary-0123456789", f"http://localhost:{port}/v1"
+    with Served(tmp_path / "home", None, port=port, OPENAI_API_KEY=key, UPSTREAM_OPENAI_URL=url) as served:
         answer = served.chat()
         assert (answer.status, answer.json()["error"]["code"]) == (508, "loop_detected")
 

@@ -14,10 +14,10 @@ from starlette.routing import Route
 from membrain import sse
 from membrain.api.guard import credential_of, headers_of
 from membrain.api.peer import same_user
-from membrain.errors import BadRequest, Forbidden
+from membrain.errors import BadRequest, Forbidden, Unauthorized
 from membrain.filters import moment, query_from
 from membrain.gateway import Gateway
-from membrain.records import Caller
+from membrain.records import ANONYMOUS, Caller
 
 Handler = Callable[[Gateway, Request, Caller], Awaitable[Response]]
 
@@ -49,18 +49,26 @@ def routes(gateway: Gateway) -> list[Route]:
 
 def _open(gateway: Gateway, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return await handler(gateway, request, Caller())
+        try:
+            caller = _caller(gateway, request)
+        except Unauthorized:
+            caller = ANONYMOUS
+        return await handler(gateway, request, caller)
 
     return endpoint
 
 
 def _known(gateway: Gateway, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        credential = credential_of(headers_of(request.scope))
-        local = same_user(request.scope["client"], request.scope["server"]) if credential is None else None
-        return await handler(gateway, request, gateway.identify(credential, local))
+        return await handler(gateway, request, _caller(gateway, request))
 
     return endpoint
+
+
+def _caller(gateway: Gateway, request: Request) -> Caller:
+    credential = credential_of(headers_of(request.scope))
+    local = same_user(request.scope["client"], request.scope["server"]) if credential is None else None
+    return gateway.identify(credential, local)
 
 
 def _json(data: Any, status: int = 200) -> Response:
@@ -73,11 +81,11 @@ def _admin(caller: Caller) -> None:
 
 
 async def health(gateway: Gateway, request: Request, caller: Caller) -> Response:
-    """Is it up, and is it ours."""
+    """Is it up, and is it ours; what it knows is for callers that it knows."""
     challenge = request.query_params.get("challenge")
     if challenge is not None and len(challenge) > _MAX_CHALLENGE:
         raise BadRequest("The challenge is too long.", param="challenge")
-    return _json(await gateway.health(challenge))
+    return _json({**gateway.alive(challenge), **({} if caller is ANONYMOUS else await gateway.health())})
 
 
 async def models(gateway: Gateway, request: Request, caller: Caller) -> Response:

@@ -73,20 +73,11 @@ class Registry:
             return
         async with self._looking:  # whoever comes meanwhile waits for the same answer
             if monotonic() - self._looked >= _FRESH_SECONDS:
-                await self._look()
-                self._looked = monotonic()
-
-    async def _look(self) -> None:
-        ollama = self._providers.get("ollama")
-        if not isinstance(ollama, OllamaProvider):
-            return
-        try:
-            models = tuple(await ollama.models())
-        except MembrainError:
-            models = ()
-        here = frozenset([model for model in models if await ollama.has_here(model)]) if models else frozenset[str]()
-        if self._providers.get("ollama") is ollama:  # it may have been taken away meanwhile
-            self._offers["ollama"] = Offer("ollama", ollama.is_local, models, here)
+                ollama = self._providers.get("ollama")
+                offer = await _offer_of(ollama) if isinstance(ollama, OllamaProvider) else None
+                if self._providers.get("ollama") is ollama:  # it may be another one by now
+                    self._offers.update({"ollama": offer} if offer else {})
+                    self._looked = monotonic()
 
     async def states(self) -> list[ProviderState]:
         """How each of them is, asked all at once."""
@@ -96,6 +87,16 @@ class Registry:
         """Forget them all and release what they hold."""
         for provider in self.become([]):
             await provider.close()
+
+
+async def _offer_of(ollama: OllamaProvider) -> Offer:
+    """What *ollama* has now; nothing while it is away."""
+    try:
+        models = tuple(await ollama.models())
+        here = frozenset([model for model in models if await ollama.has_here(model)])
+    except MembrainError:
+        models, here = (), frozenset()
+    return Offer("ollama", ollama.is_local, models, here)
 
 
 async def _state(name: str, provider: BaseProvider) -> ProviderState:

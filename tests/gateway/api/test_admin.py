@@ -119,6 +119,15 @@ def test_in_token_mode_everybody_needs_a_key_but_for_health(tmp_path_factory: py
 # --- health
 
 
+def test_health_tells_strangers_no_more_than_that_it_is_up(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with Served(tmp_path_factory.mktemp("strangers") / "home", MEMBRAIN_AUTH_MODE="token") as served:
+        told = {"status", "instance", "version", "up_seconds", "proof"}
+        assert served.get("/health?challenge=a").json().keys() == told
+        assert served.get("/health?challenge=a", authorization="Bearer ck_live_wrong").json().keys() == told
+        key = (served.home / "data" / "machine_key").read_text().strip()
+        assert "providers" in served.get("/health", **{"x-membrain-api-key": key}).json()
+
+
 def test_health_says_that_it_is_up(served: Served) -> None:
     health = served.get("/health").json()
     assert (health["status"], health["pid"], health["url"], health["running"]) == ("ok", served.pid, served.url, 0)

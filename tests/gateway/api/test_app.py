@@ -92,8 +92,11 @@ class Broken:
     def identify(self, *_: object) -> Caller:
         return Caller(admin=True)
 
-    async def health(self, _: object) -> dict[str, object]:
+    def alive(self, _: object) -> dict[str, object]:
         self.breaks()
+        return {}
+
+    async def health(self) -> dict[str, object]:
         return {}
 
     async def answer(self, _: object) -> Any:

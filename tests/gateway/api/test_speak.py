@@ -159,7 +159,7 @@ def test_pieces_of_a_stream_come_as_they_are_made(served: Served) -> None:
 
 def test_odd_line_ends_inside_a_text_end_no_line(served: Served) -> None:
     """Clients that split text at U+2028 read every event whole."""
-    answer = served.post(CHAT, hello("gpt-u2028", stream=True))
+    answer = served.post(CHAT, hello("gpt-u2028-slow-20-chunks-3", stream=True))
     assert text_of(answer.body) == "one\u2028two\u0085three"
     assert answer.body.decode().splitlines() == answer.body.decode().split("\n")[:-1]
 

@@ -126,6 +126,28 @@ async def test_an_ollama_that_was_taken_away_meanwhile_stays_away(registry: Regi
         assert "ollama" not in registry.offers
 
 
+async def test_one_that_took_its_place_meanwhile_is_asked_itself(registry: Registry, egress: Egress) -> None:
+    with Sink() as slow, Sink(ollama=["new:latest"]) as new:
+        slow.script("/api/tags", Reply(body={"models": [{"name": "old:latest"}]}, pause=0.1))
+        registry.register("ollama", make.ollama(egress, slow.url))
+        asking = asyncio.ensure_future(registry.refresh())
+        await asyncio.to_thread(slow.wait_for, 1)
+        registry.become([("ollama", make.ollama(egress, new.url), ())])
+        await asking
+        assert registry.offers["ollama"].models == ()
+        await registry.refresh()
+        assert list(registry.offers["ollama"].models) == ["ollama/new:latest"]
+
+
+async def test_becoming_keeps_who_stays_and_names_who_goes(registry: Registry) -> None:
+    stays, goes, comes = EchoProvider(), EchoProvider(), EchoProvider()
+    registry.become([("a", stays, ()), ("b", goes, ())])
+    assert registry.become([("c", comes, ("m",)), ("a", stays, ())]) == [goes]
+    assert list(registry.providers) == ["c", "a"]
+    assert registry.offers["c"].models == ("m",)
+    assert not goes.closed, "somebody may still be asking it"
+
+
 async def test_one_that_is_registered_anew_is_asked_anew(registry: Registry, egress: Egress) -> None:
     with Sink() as sink:
         for _ in range(2):
