@@ -25,7 +25,7 @@ from membrain.api.guard import Guard
 from membrain.config import Settings, load
 from membrain.errors import MembrainError, Misconfigured
 from membrain.gateway import Gateway
-from membrain.places import Places, write_private
+from membrain.places import Places, open_private, write_private
 from membrain.secrets import HideSecrets
 
 log = logging.getLogger("membrain")
@@ -38,6 +38,7 @@ _LOOPBACK = {
     "::1": ("127.0.0.1", "::1"),
     "localhost": ("127.0.0.1", "::1"),
 }
+_EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104  # only asked for by the user, and then every caller needs a key
 _BACKLOG = 2048
 
 _GARBAGE = 20_000
@@ -56,6 +57,7 @@ def main() -> int:
         settings = load(os.environ)
         places = Places.find(os.environ).create()
         _log_to_stderr(settings)
+        claim(places)
         return _run(settings, places)
     except MembrainError as error:
         print(error.sentence, file=sys.stderr)  # noqa: T201  # whoever started us reads it
@@ -63,6 +65,25 @@ def main() -> int:
     except PortTaken:
         print(f"Port {settings.port} is taken by another program.", file=sys.stderr)  # noqa: T201  # likewise
         return EXIT_PORT_TAKEN
+
+
+def claim(places: Places) -> int:
+    """Hold *places* for as long as this process lives, and give the descriptor that does.
+
+    Two gateways with one home would take each other's running exchanges for what a kill left behind. `Misconfigured`
+    if another one holds it.
+    """
+    descriptor = open_private(places.instance_lock, os.O_RDWR | os.O_CREAT)
+    try:
+        import fcntl
+    except ImportError:  # Windows: there the command line's own lock is all there is
+        return descriptor
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise Misconfigured("Another gateway runs with this home.", hint="See it: membrain status") from None
+    return descriptor
 
 
 def _run(settings: Settings, places: Places) -> int:
@@ -179,7 +200,8 @@ def _bracketed(host: str) -> str:
 def guard_for(settings: Settings) -> Guard:
     """The guard for the names that this gateway is called by."""
     hosts = {"127.0.0.1", "localhost", "[::1]", _bracketed(settings.host)}
-    return Guard(hosts, settings.port, body_bytes=settings.limits.body_mb << 20)
+    everywhere = settings.host in _EVERYWHERE
+    return Guard(hosts, settings.port, body_bytes=settings.limits.body_mb << 20, numbers=everywhere)
 
 
 async def _stop_when_told(gateway: Gateway, server: uvicorn.Server) -> None:

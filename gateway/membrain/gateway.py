@@ -198,13 +198,12 @@ class Gateway:
     async def models(self) -> list[ModelCard]:
         """What one may ask for by name, now."""
         await self.registry.refresh()
+        asked = dict(self.registry.providers)
+        told = await asyncio.gather(*(provider.models() for provider in asked.values()), return_exceptions=True)
         cards = [ModelCard(id="auto", owned_by="membrain")]
-        for name, provider in self.registry.providers.items():
-            try:
-                ids = await provider.models()
-            except MembrainError:
-                continue  # a provider that is away has no models to show
-            cards += [ModelCard(id=id, owned_by=name) for id in ids]
+        for name, ids in zip(asked, told, strict=True):
+            if not isinstance(ids, BaseException):  # a provider that is away has no models to show
+                cards += [ModelCard(id=id, owned_by=name) for id in ids]
         return cards
 
     async def model(self, id: str) -> ModelCard:

@@ -93,6 +93,11 @@ class Places:
         return self.state / "gateway.lock"
 
     @property
+    def instance_lock(self) -> Path:
+        """Held by the running gateway, so that there is only one."""
+        return self.state / "instance.lock"
+
+    @property
     def history_file(self) -> Path:
         """Lines typed in the chat."""
         return self.state / "history"

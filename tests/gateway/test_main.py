@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from membrain.__main__ import PortTaken, listen
+from membrain.__main__ import PortTaken, guard_for, listen
+from membrain.config import load
+from membrain.errors import Forbidden
 from tests.served import Served, _environment, free_port
 from tests.sink import Sink
 
@@ -136,6 +138,28 @@ def test_a_provider_set_up_while_it_runs_answers_after_a_reload(served: Served, 
     assert sink.requests[-1].json()["model"] == "anything"
 
 
+def test_one_home_has_one_gateway(served: Served) -> None:
+    """Also on another port: they would take each other's running exchanges for orphans."""
+    done = start(served.home, MEMBRAIN_PORT=str(free_port()))
+    assert done.returncode == 2
+    assert "Another gateway runs with this home." in done.stderr
+    assert served.chat().status == 200
+
+
+def test_listening_everywhere_it_answers_to_any_address_and_to_no_strange_name() -> None:
+    """A rebound web page comes under a name, never under a number."""
+    guard = guard_for(load({"MEMBRAIN_HOST": "0.0.0.0", "MEMBRAIN_HOME": "/nowhere"}))  # noqa: S104  # nothing listens
+
+    def ask(host: str) -> None:
+        guard.check({"method": "GET", "headers": [(b"host", host.encode())]})
+
+    for host in ("192.168.1.5:8001", "[fe80::1]:8001", "127.0.0.1:8001", "localhost:8001"):
+        ask(host)
+    for host in ("evil.example:8001", "192.168.1.5:1", "192.168.1.5", "192.168.1.5.evil.example:8001", ":8001"):
+        with pytest.raises(Forbidden):
+            ask(host)
+
+
 def test_a_taken_port_is_told(tmp_path: Path) -> None:
     with closing(socket.socket()) as other:
         other.bind(("127.0.0.1", 0))
@@ -173,8 +197,8 @@ def test_it_never_talks_to_itself(tmp_path: Path) -> None:
 
 
 def test_variables_that_point_at_it_are_not_its_own_upstream(tmp_path: Path, sink: Sink) -> None:
-    environ = {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_API_BASE": "http://127.0.0.1:1/v1"}
-    with Served(tmp_path / "home", sink, **environ) as served:
+    away = "http://127.0.0.1:1/v1"
+    with Served(tmp_path / "home", sink, OPENAI_BASE_URL=away, OPENAI_API_BASE=away) as served:
         assert served.chat().status == 200
         assert [each.path for each in sink.requests if each.method == "POST"] == ["/v1/chat/completions"]
 

@@ -6,6 +6,7 @@ and `Sec-Fetch-Site` all at once, and it cannot send JSON across origins without
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection, MutableMapping
 from typing import Any
 
@@ -42,8 +43,14 @@ _ONCE = frozenset(
 class Guard:
     """Lets an envelope pass, or says why not."""
 
-    def __init__(self, hosts: Collection[str], port: int, *, body_bytes: int) -> None:
-        """*hosts* are the names this gateway answers to; *body_bytes* is the most a request may bring."""
+    def __init__(self, hosts: Collection[str], port: int, *, body_bytes: int, numbers: bool = False) -> None:
+        """*hosts* are the names this gateway answers to; *body_bytes* is the most a request may bring.
+
+        *numbers* lets any IP address be its name, for a gateway that listens on all of them: a page that was rebound
+        to it comes under a name, never under a number.
+        """
+        self._numbers = numbers
+        self._port = port
         named = [f"{host}:{port}" for host in hosts]
         self._hosts = frozenset([*named, *hosts] if port == _HTTP_PORT else named)
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
@@ -52,7 +59,8 @@ class Guard:
     def check(self, scope: Scope) -> dict[str, str]:
         """The headers of *scope*, lower-case, if it may speak; else a typed error."""
         headers = headers_of(scope)
-        if headers.get("host", "").lower() not in self._hosts:
+        host = headers.get("host", "").lower()
+        if host not in self._hosts and not (self._numbers and self._is_number(host)):
             raise Forbidden("This Host is not the gateway's.", hint=f"Use http://{min(self._hosts)}")
         if any(name in headers and _origin(headers[name]) not in self._origins for name in ("origin", "referer")):
             raise Forbidden("Web pages of other origins may not use this gateway.")
@@ -63,6 +71,15 @@ class Guard:
         if scope["method"] in _WITH_BODY:
             self._check_body(headers)
         return headers
+
+    def _is_number(self, host: str) -> bool:
+        """Whether *host* is an IP address and our port."""
+        name, _, port = host.rpartition(":")
+        try:
+            ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            return False
+        return port == str(self._port)
 
     def _check_body(self, headers: dict[str, str]) -> None:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
