@@ -86,6 +86,11 @@ class Exchange:
         else:  # a cancelled task or a closed generator: the caller is gone
             self.outcome = Outcome.ABORTED
 
+    def end(self, reason: MembrainError) -> None:
+        """Note that we end it ourselves, for *reason*, before its time."""
+        if self.outcome is Outcome.OPEN:
+            self.outcome, self.error = Outcome.FAILED, reason
+
 
 class Stage:
     """One room on a request's way. Override what it needs.

@@ -61,6 +61,7 @@ class Speak:
         self._gateway.running[id] = watch
         try:
             exchange = await self._read(id, scope, body)
+            watch.exchange = exchange
             watch.begin()
             await (self._stream if exchange.said.stream else self._whole)(exchange, told)
         except HangUp:

@@ -12,6 +12,7 @@ from typing import Any
 
 from membrain.api.guard import Guard
 from membrain.errors import MembrainError
+from membrain.exchange import Exchange
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -139,6 +140,8 @@ class Watch:
         """The caller hung up."""
         self.reason: MembrainError | None = None
         """Why we ended it, if we did."""
+        self.exchange: Exchange | None = None
+        """What is watched, once the request was read."""
 
     def begin(self) -> None:
         """The request was read to its end: watch for a hang-up soon."""
@@ -156,6 +159,8 @@ class Watch:
     def end(self, reason: MembrainError) -> None:
         """End the exchange now, and tell the caller *reason*."""
         self.reason = reason
+        if self.exchange is not None:
+            self.exchange.end(reason)
         self._task.cancel()
 
     def stop(self) -> None:
