@@ -61,7 +61,7 @@ lock: $(VENV)/.tested ## pin the dependencies anew, with hashes and without addr
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-find-links --no-emit-package membrain-client --extra local pyproject.toml .ci/build.in -o $(LOCK)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	  --no-emit-find-links --no-emit-package membrain-client --extra local --extra dev pyproject.toml .ci/build.in -o $(DEV_LOCK)
+	  --no-emit-find-links --no-emit-package membrain-client --no-emit-package membrain --extra local --extra masking --extra dev pyproject.toml .ci/build.in -o $(DEV_LOCK)
 
 docs: $(VENV)/.installed ## write the pages that are made from the code
 	@$(BIN)/python docs/make.py

@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "egress": {"errors", "records"},
     "live": {"records"},
     "local": {"errors"},
+    "pii": {"errors", "records"},
     "routing": {"cost", "errors", "records"},
     "stores": {"errors", "records"},
     "filters": {"errors", "stores"},

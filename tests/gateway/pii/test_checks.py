@@ -1,0 +1,36 @@
+"""Check digits against published examples, and against the same with one sign changed."""
+
+import pytest
+
+from membrain.pii import checks
+
+
+@pytest.mark.parametrize(("rule", "right", "wrong"), [
+    (checks.luhn, "79927398713", "79927398710"), (checks.card, "378282246310005", "378282246310006"),
+    (checks.card, "4242 4242 4242 4242", "1234567812345670"),
+    (checks.iban, "GB82 WEST 1234 5698 7654 32", "GB82 WEST 1234 5698 7654 33"),
+    (checks.aba, "021000021", "021000022"),
+    (checks.base58check, "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb"),
+    (checks.bech32, "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdp"),
+    (checks.address, "10.0.0.7", "127.0.0.1"), (checks.address, "2001:db8::1", "::1"),
+    (checks.address, "8.8.8.8", "8.8.8.256"),
+    (lambda value: checks.national("in_.aadhaar", value), "234123412346", "234123412347"),
+])  # fmt: skip
+def test_a_check_takes_the_right_and_not_the_wrong(rule, right: str, wrong: str):
+    assert rule(right)
+    assert not rule(wrong)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [checks.luhn, checks.card, checks.iban, checks.aba, checks.base58check, checks.bech32, checks.address],
+)
+@pytest.mark.parametrize("odd", ["", " ", "é", "1", "²³", "\x00", "0" * 200])
+def test_no_check_raises_on_odd_input(rule, odd: str):
+    assert rule(odd) in {True, False}
+
+
+def test_entropy_counts_bits_for_each_sign():
+    assert checks.entropy("") == 0.0
+    assert checks.entropy("aaaa") == 0.0
+    assert checks.entropy("abcd") == 2.0

@@ -1,0 +1,95 @@
+"""The engine: offsets, overlaps, known and allowed values, the memo, and failing closed."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from membrain.errors import GuardFailed
+from membrain.pii.detectors import KINDS, find
+from membrain.pii.kinds import Kind, Severity, Span
+from membrain.pii.scan import KNOWN, DetectionFailed, Scanner, settle
+from membrain.pii.values import anything
+
+
+def _kind(name: str, pattern: str, check=anything, family: str = "one", context: str = "") -> Kind:
+    return Kind(name, name.upper(), Severity.LOW, family, pattern, check, "", "", "", context)
+
+
+def test_offsets_are_characters_whatever_stands_before():
+    text = "é\U0001f600漢 ab \u202e ab"
+    assert [text[s.start : s.end] for s in Scanner([_kind("a", r"\bab\b")]).scan(text)] == ["ab", "ab"]
+
+
+def test_a_lone_surrogate_does_not_stop_the_scan():
+    text = "\ud800 ab"
+    assert [(s.start, s.end) for s in Scanner([_kind("a", "ab")]).scan(text)] == [(2, 4)]
+
+
+def test_a_group_marks_the_value():
+    assert [(s.start, s.end) for s in Scanner([_kind("a", "key=(b+)")]).scan("key=bbb")] == [(4, 7)]
+
+
+def test_a_refused_candidate_is_looked_into_again():
+    def short(data: bytes, start: int, end: int) -> tuple[int, int] | None:
+        return (start, end) if end - start < 6 else None
+
+    assert [(s.start, s.end) for s in Scanner([_kind("a", r"\d+(?: \d+)?", short)]).scan("11111 22")] == [(6, 8)]
+
+
+def test_context_is_asked_for_near_the_value():
+    scanner = Scanner([_kind("a", r"\b\d{6}\b", context="(?i:pin)")])
+    assert scanner.scan("PIN 123456")
+    assert scanner.scan("123456 is my pin")
+    assert not scanner.scan("pin" + " " * 200 + "123456")
+
+
+def test_known_values_come_first_and_allowed_ones_never():
+    scanner = Scanner(KINDS, known={"Project Falcon": "PROJECT"}, allowed=["help@example.com"])
+    spans = scanner.scan("Project Falcon, help@example.com, me@example.com")
+    assert [(s.label, s.kind) for s in spans] == [("PROJECT", KNOWN), ("EMAIL", "email")]
+    assert "Falcon" not in repr(scanner)
+
+
+def test_a_detector_that_raises_stops_everything_and_says_nothing_of_the_text():
+    def broken(data: bytes, start: int, end: int) -> tuple[int, int] | None:
+        raise ValueError(data[start:end])
+
+    scanner = Scanner([_kind("a", "hush", broken)])
+    with pytest.raises(DetectionFailed) as caught:
+        scanner.scan("hush now")
+    assert isinstance(caught.value, GuardFailed)
+    assert (caught.value.status, caught.value.code) == (503, "redaction_failed")
+    assert "hush" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_an_answer_is_remembered_by_its_text_and_forgotten_when_there_are_too_many(monkeypatch):
+    monkeypatch.setattr("membrain.pii.scan._MEMO_CHARS", 10)
+    calls: list[int] = []
+
+    def counted(data: bytes, start: int, end: int) -> tuple[int, int]:
+        calls.append(start)
+        return start, end
+
+    scanner = Scanner([_kind("a", "ab", counted)])
+    assert scanner.scan("ab 1") is scanner.scan("ab 1")
+    assert len(calls) == 1
+    scanner.scan("ab 2")
+    scanner.scan("ab 3")
+    scanner.scan("ab 1")
+    assert len(calls) == 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9), st.sampled_from("xyz")), max_size=12))
+def test_settled_spans_cover_what_was_found_and_never_overlap(raw):
+    spans = [Span(start, start + size, kind.upper(), kind) for start, size, kind in raw]
+    settled = settle(spans, {"x": 0, "y": 1, "z": 2})
+    assert all(one.end <= two.start for one, two in pairwise(settled))
+    assert {p for s in spans for p in range(s.start, s.end)} == {p for s in settled for p in range(s.start, s.end)}
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_scanned_and_spans_lie_inside_it(text: str):
+    assert all(0 <= span.start < span.end <= len(text) for span in find(text))
