@@ -410,18 +410,21 @@ def test_the_audit_example_finds_the_exchange_before_it(gateway_url: str, gatewa
     assert newest.keys() >= {"id", "time", "provider", "pii_findings_count", "pii_labels"}
 
 
-def test_the_routing_example_is_answered_or_refused_for_its_privacy(gateway_url: str, gateway_key: str) -> None:
-    """It asks for gpt-4 and for privacy: a gateway that knows gpt-4 as somebody else's machine has to refuse."""
-    refusal = None
-    try:
-        names = run("routing headers", gateway_url, gateway_key)
-    except httpx.HTTPStatusError as error:
-        refusal = error.response
-    if refusal is None:
-        spoke(names, "")
-        tidy(names)
-    else:
-        assert (refusal.status_code, refusal.json()["error"]["code"]) == (403, "private_refused")
+def test_the_routing_example_is_refused_for_its_privacy(gateway_url: str, gateway_key: str) -> None:
+    """It asks for gpt-4 and for privacy at once, and gpt-4 is somebody else's machine."""
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        run("routing headers", gateway_url, gateway_key)
+    assert refused.value.response.status_code == 403
+    assert refused.value.response.json()["error"]["code"] == "private_refused"
+
+
+def test_the_routing_example_is_answered_by_a_model_on_this_machine(
+    gateway_url: str, gateway_key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EXAMPLES, "routing headers", EXAMPLES["routing headers"].replace('"gpt-4"', '"auto"'))
+    names = run("routing headers", gateway_url, gateway_key)
+    assert names["response"].model.startswith("llama3")
+    tidy(names)
 
 
 def test_every_example_is_run() -> None:
