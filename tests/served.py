@@ -117,6 +117,13 @@ class Served:
         finally:
             connection.close()
 
+    def assert_sound(self) -> str:
+        """Nothing that happened until now was a fault of ours; gives the log."""
+        log = self.log.read_text()
+        assert "Traceback" not in log
+        assert "broke with" not in log
+        return log
+
     def get(self, path: str, **headers: str) -> Answer:
         """Ask *path*."""
         return self.request("GET", path, headers=headers)
