@@ -349,8 +349,9 @@ async def test_a_file_of_certificates_is_trusted_beside_the_systems_own(tmp_path
 # --- what is sent
 
 
-async def test_what_is_sent_is_what_was_given_and_little_else(upstream: Upstream, sink: Sink) -> None:
+async def test_what_is_sent_is_what_was_given_and_little_else(egress: Egress, sink: Sink) -> None:
     """The whole list: nothing about the caller's software, machine or user goes along."""
+    upstream = egress.upstream("openai", sink.url, {"authorization": f"Bearer sk-{CANARY}"})
     reply = await upstream.post(CHAT, body(), FREE, stream=False, headers={"openai-project": "p"})
     await reply.read()
     seen = sink.requests[0]
@@ -375,10 +376,19 @@ async def test_cookies_never_travel(upstream: Upstream, sink: Sink) -> None:
     assert "cookie" not in sink.requests[1].header
 
 
-async def test_a_connection_is_used_again(upstream: Upstream, sink: Sink) -> None:
+async def test_a_connection_is_used_again(egress: Egress, sink: Sink) -> None:
+    upstream = egress.upstream("openai", sink.url)
     for _ in range(5):
         await read(upstream)
     assert (sink.connections, len(sink.requests)) == (1, 5)
+
+
+async def test_what_answers_on_this_machine_is_reached_anew_each_time(upstream: Upstream, sink: Sink) -> None:
+    """Its servers may close a connection after a stream without saying so, and the next request would be lost."""
+    for _ in range(5):
+        await read(upstream)
+    assert (sink.connections, len(sink.requests)) == (5, 5)
+    assert sink.requests[0].header["connection"] == "close"
 
 
 async def test_each_upstream_has_connections_of_its_own(egress: Egress, sink: Sink) -> None:

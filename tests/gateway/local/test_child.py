@@ -49,6 +49,7 @@ class Child:
             headers={"authorization": f"Bearer {orders.api_key}"},
             timeout=60,
             trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),  # as the gateway does: it closes them after a stream
         )
 
     def ask(self, **body: Any) -> httpx.Response:
