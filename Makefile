@@ -8,10 +8,10 @@ DEV_LOCK := .ci/requirements-dev.lock
 SOURCES := gateway membrain_cli client tests
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test quick lint types format bench lock docs completions clean
+.PHONY: help install up down test quick lint types format bench bench-pii lock docs completions clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Membrain needs Python 3.11 or newer." >&2; exit 1; }
@@ -57,11 +57,14 @@ format: $(VENV)/.tested ## format the sources
 bench: $(VENV)/.tested ## measure the gateway against the bare upstream
 	@$(BIN)/python tests/bench.py
 
+bench-pii: $(VENV)/.tested ## measure what is found, what is not, and what it costs, beside others
+	@$(BIN)/python tests/bench_pii.py
+
 lock: $(VENV)/.tested ## pin the dependencies anew, with hashes and without addresses
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-find-links --no-emit-package membrain-client --extra local pyproject.toml .ci/build.in -o $(LOCK)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	  --no-emit-find-links --no-emit-package membrain-client --no-emit-package membrain --extra local --extra masking --extra dev pyproject.toml .ci/build.in -o $(DEV_LOCK)
+	  --no-emit-find-links --no-emit-package membrain-client --no-emit-package membrain --extra local --extra dev pyproject.toml .ci/build.in -o $(DEV_LOCK)
 
 docs: $(VENV)/.installed ## write the pages that are made from the code
 	@$(BIN)/python docs/make.py

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from collections.abc import Iterable
+
 from membrain.dialects.messages import LOSSES, REFUSALS
+from membrain.pii.detectors import KINDS
+from membrain.pii.kinds import Kind
+from membrain.pii.policy import PASSED, Level
 from membrain.settings import settings_table
 
 HERE = Path(__file__).parent
@@ -67,7 +72,56 @@ change what you asked for, or left out, because it would not:
 """
 
 
-PAGES = {"settings.md": settings, "dialects.md": dialects}
+def detectors() -> str:
+    """The page of everything that is looked for by rule, and of the disguises that are seen through."""
+    from membrain.pii.views import CLASSES, NOT_COVERED
+
+    labels = dict.fromkeys(kind.label for kind in KINDS)
+    rows = "\n".join(
+        f"| `{label}` | {_level(label)} | {_kinds(kind for kind in KINDS if kind.label == label)} |" for label in labels
+    )
+    seen = "\n".join(f"| {each.name} | {_line(each.covers)} |" for each in CLASSES)
+    unseen = "\n".join(f"- {_line(each)}" for each in NOT_COVERED)
+    return f"""# What is looked for
+
+Made from `gateway/membrain/pii/` by `make docs`. What happens to a finding: [privacy.md](privacy.md).
+
+{len(KINDS)} kinds by rule: a pattern that is linear in the text's length, words that have to stand near where the pattern
+alone would not do, and a check (digits, ranges, shape) that has the last word. Beside them stand the values that are known
+from the start (your own list, the keyring, secrets of the environment), street addresses of some forty countries, and a
+small model for names of persons and places.
+
+| label | masked from level | kinds |
+| --- | --- | --- |
+{rows}
+| `ADDRESS` | {_level("ADDRESS")} | street addresses |
+| `PERSON` | {_level("PERSON")} (widely known names: strict) | names of persons |
+| `LOCATION` | {_level("LOCATION")} | names of places |
+| `CUSTOM` | {_level("CUSTOM")} | whatever you add with `membrain pii add` |
+
+## Disguises that are seen through
+
+Up to three layers deep; what is replaced is the whole disguised text.
+
+| disguise | what of it |
+| --- | --- |
+{seen}
+
+Not seen through:
+
+{unseen}
+"""
+
+
+def _level(label: str) -> str:
+    return next(level.value for level in Level if label not in PASSED[level])
+
+
+def _kinds(kinds: Iterable[Kind]) -> str:
+    return ", ".join(kind.name.replace("_", " ") for kind in kinds)
+
+
+PAGES = {"settings.md": settings, "dialects.md": dialects, "detectors.md": detectors}
 
 
 def _shown(default: object) -> str:

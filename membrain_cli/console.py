@@ -51,6 +51,7 @@ BY_CODE = {
     "all_providers_failed": Exit.UPSTREAM,
     "provider_failed": Exit.UPSTREAM,
     "guard_failed": Exit.REFUSED,
+    "redaction_failed": Exit.REFUSED,
 }
 BY_STATUS = {
     401: Exit.KEY,
@@ -382,6 +383,13 @@ class Console:
     def write(self, text: str) -> None:
         """A piece of a stream, to stdout at once. What an earlier piece began is remembered."""
         self._put(self.stdout, text, self._stream)
+
+    def pass_on(self, text: str) -> None:
+        """A whole text that is not ours, to stdout: as it is to a pipe, cleaned and on lines of its own to a person."""
+        if not self.is_tty_out:
+            self._raw(self.stdout, text)
+        elif text:
+            self.out(visible(text).removesuffix("\n"))
 
     @contextlib.contextmanager
     def working(self, text: str) -> Iterator[None]:

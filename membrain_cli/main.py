@@ -48,6 +48,7 @@ COMMANDS = (
     Row("env", "Use it", "Print the exports that point tools at the gateway", "commands.env:env"),
     Row("run", "Use it", "Run one command with those exports set", "commands.env:run", json=False),
     Row("audit", "Look", "Who asked what, and where it went", "commands.audit:audit"),
+    Row("pii", "Look", "Try the mask on a text; approve what waits", "commands.pii:pii"),
     Row("keys", "Set up", "Provider keys in, client keys out", "commands.keys:keys"),
     Row("local", "Set up", "The embedded model: install it, see it", "commands.local:local"),
     Row("config", "Set up", "Settings, and where each comes from", "commands.config:config"),
@@ -60,7 +61,7 @@ FRONT = """\
 A local gateway between your tools and the models they talk to.
 
   $ membrain up                   start it in the background
-  $ membrain chat                 talk to a model, here in the terminal
+  $ membrain chat                 talk, with your secrets kept home
   $ eval "$(membrain env)"        point other tools at it
 {groups}
   -h, --help  -V, --version  -q, --quiet  --no-input  --no-color

@@ -35,29 +35,38 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors", "places", "records", "rules", "secrets", "settings", "toml_text"},
     "dialects": {"errors", "records", "schemas", "sse"},
     "egress": {"errors", "records"},
-    "live": {"records"},
+    "live": {"holds", "records"},
     "local": {"errors"},
-    "pii": {"errors", "records"},
+    "pii": {"errors", "places", "records"},
     "routing": {"cost", "errors", "records"},
     "stores": {"errors", "records"},
     "filters": {"errors", "stores"},
-    "exchange": {"dialects", "errors", "records"},
+    "masking": {"dialects", "errors", "pii", "sse"},
+    "holds": {"errors"},
+    "sent": {"errors"},
+    "exchange": {"dialects", "errors", "masking", "records"},
     "pipeline": {"dialects", "errors", "exchange", "records"},
     "providers": {"dialects", "egress", "errors", "local", "records", "routing", "schemas", "sse"},
     "stages": {
-        "cost", "dialects", "errors", "exchange", "live", "providers", "records", "routing", "stores",
+        "cost", "dialects", "errors", "exchange", "holds", "live", "masking", "pii", "providers", "records", "routing",
+        "sent", "stores",
     },
     "offline": {"errors", "filters", "gateway", "places", "records", "secrets", "settings", "stages", "stores"},
     "gateway": {
-        "dialects", "egress", "errors", "exchange", "live", "local", "pipeline", "places", "providers", "records",
-        "routing", "schemas", "secrets", "settings", "stages", "stores",
+        "dialects", "egress", "errors", "exchange", "holds", "live", "local", "masking", "pii", "pipeline", "places",
+        "providers", "records", "routing", "schemas", "secrets", "sent", "settings", "stages", "stores",
     },
-    "api": {"dialects", "egress", "errors", "exchange", "filters", "gateway", "records", "schemas", "sse", "stores"},
+    "api": {
+        "dialects", "egress", "errors", "exchange", "filters", "gateway", "holds", "records", "schemas", "sse",
+        "stores",
+    },
     "__main__": {"api", "config", "errors", "gateway", "places", "secrets", "settings"},
 }  # fmt: skip
 """For each room, the rooms whose doors it may use. `membrain` itself (the version) is open to all."""
 
-CLI_MAY_IMPORT = {"config", "errors", "gateway", "local", "offline", "places", "records", "secrets", "settings"}
+CLI_MAY_IMPORT = {
+    "config", "errors", "gateway", "local", "masking", "offline", "pii", "places", "records", "secrets", "settings",
+}  # fmt: skip
 
 SIBLINGS = {"stages": set(), "providers": {("ollama", "openai"), ("local", "openai")}}
 """Folders of variants that must not know each other, and the named exceptions. `base`, `registry` are no variants."""

@@ -130,6 +130,8 @@ class Egress:
         """Raise unless *passport* lets this exchange go to *upstream*."""
         if not passport.written:
             raise GuardFailed("The audit has no record of this request, so it was not sent.")
+        if not passport.looked:
+            raise GuardFailed("Nobody looked for private values in this request, so it was not sent.")
         if passport.private and not upstream.is_local:
             raise PrivateRefused(f"This request is private, and {upstream.name} is not on this machine.")
         if (upstream.host, upstream.port) in self._own:

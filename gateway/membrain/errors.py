@@ -10,7 +10,8 @@
     ├─ Refused                         we said no; nothing left this machine
     │  ├─ Unauthorized       401       no key, or a wrong one
     │  ├─ Forbidden          403       the door, a scope or a policy said no
-    │  │  └─ PrivateRefused  403       private was asked, and this would leave the machine
+    │  │  ├─ PrivateRefused  403       private was asked, and this would leave the machine
+    │  │  └─ PiiBlocked      403       it holds what the policy does not let through
     │  ├─ GuardFailed        503       a control of ours failed, so nothing goes out
     │  ├─ ShuttingDown       503       the gateway is draining
     │  └─ LoopDetected       508       we were about to call ourselves
@@ -136,6 +137,12 @@ class PrivateRefused(Forbidden):
     """The request is private and this would have left the machine."""
 
     code = "private_refused"
+
+
+class PiiBlocked(Forbidden):
+    """A request, or an answer, holds what the policy does not let through. Says labels and places, never values."""
+
+    code = "pii_blocked"
 
 
 class GuardFailed(Refused):

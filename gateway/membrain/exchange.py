@@ -13,7 +13,8 @@ from typing import ClassVar
 
 from membrain.dialects.base import Chunk, Said
 from membrain.errors import BadRequest, MembrainError, Refused
-from membrain.records import ANONYMOUS, Attempt, Caller, Decision, Hints, Outcome, Tokens
+from membrain.masking.answer import Answer
+from membrain.records import ANONYMOUS, Attempt, Caller, Decision, Finding, Hints, Outcome, Tokens
 
 
 @dataclass(slots=True)
@@ -47,6 +48,18 @@ class Exchange:
     """Auth."""
     headers: dict[str, str] = field(default_factory=dict)
     """Any room. Sent with the answer; holds no values."""
+    looked: bool = False
+    """Pii. Every string was looked at; whoever sends anything out wants to see this."""
+    findings: tuple[Finding, ...] = ()
+    """Pii. Label, place and what became of it; never a value."""
+    found: Mapping[str, int] = field(default_factory=dict)
+    """Pii. How many findings there were, by label."""
+    answer_labels: tuple[str, ...] = ()
+    """Pii. What first appeared in the answer."""
+    back: Answer | None = field(default=None, repr=False)
+    """Pii. Puts the values back on the way out."""
+    held: list[Chunk] | None = field(default=None, repr=False)
+    """Pii. The answer, while it may not be shown yet."""
     decision: Decision | None = None
     """Dispatch."""
     attempts: tuple[Attempt, ...] = ()
@@ -96,7 +109,8 @@ class Stage:
     """One room on a request's way. Override what it needs.
 
     `enter` is called on the way in; it refuses by raising, or answers by setting `exchange.answer`.
-    `outgoing` is called for each chunk on the way out; there is no waiting in it.
+    `outgoing` is called for each chunk on the way out; there is no waiting in it, and a chunk left empty is not sent.
+    `closing` is called when the last chunk has passed, for what a room has held back.
     `leave` is called once for each room that was entered, whatever happened, last in first out.
     """
 
@@ -108,6 +122,10 @@ class Stage:
     def outgoing(self, exchange: Exchange, chunk: Chunk) -> Chunk:  # noqa: ARG002  # the default looks at nothing
         """Through."""
         return chunk
+
+    async def closing(self, exchange: Exchange) -> Chunk | None:  # noqa: ARG002  # the default holds nothing back
+        """The end."""
+        return None
 
     async def leave(self, exchange: Exchange) -> None:
         """Out."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -20,10 +21,13 @@ from typing import Any, Protocol
 from membrain import __version__
 from membrain.dialects.base import Chunk
 from membrain.egress import Egress, Limits
-from membrain.errors import MembrainError, NotFound, ShuttingDown, UnknownModel
+from membrain.errors import MembrainError, Misconfigured, NotFound, ShuttingDown, UnknownModel
 from membrain.exchange import Exchange
+from membrain.holds import Change, Holds
 from membrain.live import Live
 from membrain.local.engine import Engine
+from membrain.masking.guard import BUILTIN, PLACEHOLDERS, Guard, detector_of, kept_key
+from membrain.pii.policy import Policies
 from membrain.pipeline import Pipeline
 from membrain.places import Places, read_private, write_private
 from membrain.providers import registry as make
@@ -34,12 +38,16 @@ from membrain.records import AuditRecord, Caller, ProviderState
 from membrain.routing.router import Router
 from membrain.schemas import ModelCard
 from membrain.secrets import Secrets
+from membrain.sent import Sent
 from membrain.settings import Settings
 from membrain.stages.audit import Audit
 from membrain.stages.auth import MACHINE, Auth
 from membrain.stages.dispatch import Dispatch
+from membrain.stages.pii import Pii
 from membrain.stores.base import Stores
 from membrain.stores.open import open_stores
+
+log = logging.getLogger("membrain.gateway")
 
 NEEDS_KEY = ("openai", "anthropic")
 """Providers that answer once they have a key."""
@@ -56,10 +64,14 @@ class Running(Protocol):
         """End it now, and tell the caller *reason*."""
         ...
 
+    def held(self, change: Change) -> None:
+        """It waits for a person, or does so no longer."""
+        ...
 
-def assemble(audit: Audit, auth: Auth, dispatch: Dispatch) -> Pipeline:
+
+def assemble(audit: Audit, auth: Auth, pii: Pii, dispatch: Dispatch) -> Pipeline:
     """The order of the house. Read down for the way in, up for the way out."""
-    return Pipeline([audit, auth, dispatch])
+    return Pipeline([audit, auth, pii, dispatch])
 
 
 class Gateway:
@@ -84,14 +96,27 @@ class Gateway:
         self.registry = Registry()
         self.router = Router(tier=settings.tier)
         self.auth = Auth(self.stores.keys, places.read_or_make_pepper(), settings.effective_auth_mode)
-        self._pipeline = assemble(Audit(self.stores.audit, self.live), self.auth, Dispatch(self.router, self.registry))
+        self.holds = Holds(self._held)
+        self.sent = Sent()
+        self._pii = Pii(self.holds, self.sent)
+        self._pipeline = assemble(
+            Audit(self.stores.audit, self.live, self._pii.clean),
+            self.auth,
+            self._pii,
+            Dispatch(self.router, self.registry),
+        )
 
     async def open(self) -> None:
         """Mend what a kill left behind, make this machine's key, and register the providers."""
         await self.stores.audit.interrupt(self.instance)
         await self.auth.load()
         await self._machine_key()
-        self._retiring(self.registry.become(await self._rows()))
+        keys = await asyncio.to_thread(keys_of, self._settings, self._settings.keys)
+        guard = await asyncio.to_thread(guard_of, self._settings, self._places, keys)
+        coming = asyncio.ensure_future(asyncio.to_thread(guard))  # tables and model, while the doors open
+        coming.add_done_callback(_made_ready)
+        self._pii.expect(coming)
+        self._retiring(self.registry.become(self._rows(keys)))
         today = await self.stores.audit.totals(_midnight())
         self.live.seed(today=today.exchanges, cost_micros=today.cost_micros, masked=today.masked, cached=today.cached)
 
@@ -117,12 +142,16 @@ class Gateway:
         """
         if self._reread is not None:
             now = await asyncio.to_thread(self._reread)
-            self._settings = replace(self._settings, secrets=now.secrets, providers=now.providers, keys=now.keys)
-        self._retiring(self.registry.become(await self._rows()))
-
-    async def _rows(self) -> list[Row]:
-        """Everyone who can answer. The embedded model keeps its process."""
+            self._settings = replace(
+                self._settings, secrets=now.secrets, providers=now.providers, keys=now.keys, pii=now.pii
+            )
         keys = await asyncio.to_thread(keys_of, self._settings, self._settings.keys)
+        guard = await asyncio.to_thread(guard_of, self._settings, self._places, keys)
+        self._pii.become(await asyncio.to_thread(guard))
+        self._retiring(self.registry.become(self._rows(keys)))
+
+    def _rows(self, keys: Mapping[str, str]) -> list[Row]:
+        """Everyone who can answer. The embedded model keeps its process."""
         rows: list[Row] = list(providers_of(self._settings, self.egress, keys))
         if self._settings.local.enabled:
             local = self.registry.providers.get("local") or self._local()
@@ -181,6 +210,7 @@ class Gateway:
             "url": f"http://{settings.host}:{settings.port}",
             "auth": settings.effective_auth_mode,
             "tier": settings.tier,
+            "masking": "off" if settings.pii.on_find in {"pass", "log", "alert"} else settings.pii.level,
             "running": len(self.running),
             "providers": [state.to_dict() for state in await self.states()],
         }
@@ -227,9 +257,16 @@ class Gateway:
             raise NotFound(f"{name} is not set up.", hint=f"membrain keys set {name}")
         return await _tested(name, provider)
 
+    def _held(self, change: Change) -> None:
+        """Tell the door of the exchange, so that it keeps its caller alive, and whoever watches."""
+        if (running := self.running.get(change.id)) is not None:
+            running.held(change)
+        self.live.held(change)
+
     async def drain(self) -> None:
         """Take no new work, give what runs its time, then end the rest with a proper goodbye."""
         self.draining = True
+        self.holds.close()  # a person may take longer than a drain
         limit = monotonic() + self._settings.limits.drain_seconds
         while self.running and monotonic() < limit:  # noqa: ASYNC110  # an event would cost every request
             await asyncio.sleep(0.02)  # a drain is rare and short, an event costs every request
@@ -241,9 +278,54 @@ class Gateway:
     async def close(self) -> None:
         """Let go of everything, the record last."""
         self.live.close()
+        self.holds.close()
         await self.registry.close()
         await self.egress.close()
         await self.stores.close()
+
+
+def guard_of(settings: Settings, places: Places, keys: Mapping[str, str]) -> Callable[[], Guard]:
+    """What makes all that masking goes by, from the settings, the user's lists and every secret that is known here.
+
+    What can be wrong with those is raised at once; what is made takes a few tenths of a second.
+    """
+    pii = settings.pii
+    detector = detector_of(places.lists_file, pii.engine, keys.values(), os.environ, pii.scan_seconds)
+    policies = Policies(pii.level, pii.on_find, pii.rules)
+    key = placeholder_key(settings, places)
+
+    def made() -> Guard:
+        return Guard(
+            detector=detector(),
+            policies=policies,
+            key=key,
+            answers=pii.answers,
+            url_tools=pii.url_tools,
+            aside=Guard.aside if pii.engine == BUILTIN else 0,
+            scan_seconds=pii.scan_seconds,
+            hold_seconds=pii.hold_seconds,
+        )
+
+    return made
+
+
+def _made_ready(guard: asyncio.Future[Guard]) -> None:
+    if not guard.cancelled() and (error := guard.exception()) is not None:
+        log.error("masking cannot be made ready (%s), so every request is refused", type(error).__name__)
+
+
+def placeholder_key(settings: Settings, places: Places) -> bytes:
+    """The key of the placeholders: made once, kept in the keyring, or in a file that only this user can read."""
+    file, own = places.placeholder_key_file, settings.keys
+    if own is not None and not file.exists():
+        try:
+            return kept_key(lambda: own.own(PLACEHOLDERS), lambda text: own.keep_own(PLACEHOLDERS, text))
+        except Misconfigured as error:
+            log.info("the key of the placeholders is kept in a file: %s", error.message)
+    return kept_key(
+        lambda: read_private(file).decode("ascii", "replace") if file.exists() else None,
+        lambda text: write_private(file, text.encode() + b"\n"),
+    )
 
 
 def keys_of(settings: Settings, secrets: Secrets | None) -> dict[str, str]:

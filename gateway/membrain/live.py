@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Literal, TypeAlias
 
+from membrain.holds import Change, Held, Settled
 from membrain.records import AuditRecord, Outcome, Snapshot
 
-Event: TypeAlias = (
-    tuple[Literal["exchange"], AuditRecord] | tuple[Literal["snapshot"], Snapshot] | tuple[Literal["dropped"], int]
+News: TypeAlias = (
+    tuple[Literal["exchange"], AuditRecord] | tuple[Literal["hold"], Held] | tuple[Literal["held"], Settled]
 )
+Event: TypeAlias = News | tuple[Literal["snapshot"], Snapshot] | tuple[Literal["dropped"], int]
 
 WINDOW = 15 * 60.0
 """Seconds that a snapshot looks back."""
@@ -76,7 +78,13 @@ class Live:
         if record.time[:10] >= self._date:
             self._count(1, record.cost_micros or 0, record.pii_findings_count, int(record.cached))
         for watcher in self._watchers:
-            watcher.offer(record)
+            watcher.offer(("exchange", record))
+
+    def held(self, change: Change) -> None:
+        """An exchange waits for a person, or does so no longer."""
+        news: News = ("hold", change) if isinstance(change, Held) else ("held", change)
+        for watcher in self._watchers:
+            watcher.offer(news)
 
     def seed(self, *, today: int, cost_micros: int, masked: int, cached: int) -> None:
         """Add what today came to before this process began: exchanges, micro-dollars, findings, cached answers."""
@@ -112,10 +120,10 @@ class Live:
         )
 
     async def watch(self) -> AsyncGenerator[Event, None]:
-        """Each exchange as it ends and a snapshot each second, the first at once, until `close`.
+        """Each exchange as it ends, each hold as it begins and ends, and a snapshot each second, the first at once.
 
-        `("dropped", n)` stands where n exchanges were lost because they were not read in time. Leaving early, close
-        it (`contextlib.aclosing`).
+        Until `close`. `("dropped", n)` stands where n of them were lost because they were not read in time. Leaving
+        early, close it (`contextlib.aclosing`).
         """
         watcher = _Watcher()
         self._watchers.add(watcher)
@@ -179,33 +187,33 @@ class Live:
 
 
 class _Watcher:
-    """What waits for one who watches: the newest exchanges, and of the snapshots only the last."""
+    """What waits for one who watches: the newest news, and of the snapshots only the last."""
 
-    __slots__ = ("_awake", "dropped", "exchanges", "snapshot")
+    __slots__ = ("_awake", "dropped", "news", "snapshot")
 
     def __init__(self) -> None:
-        self.exchanges: deque[AuditRecord] = deque()
+        self.news: deque[News] = deque()
         self.dropped = 0
         self.snapshot: Snapshot | None = None
         self._awake = asyncio.Event()
 
-    def offer(self, record: AuditRecord) -> None:
-        """Keep an exchange, in place of the oldest if there is no room."""
-        if len(self.exchanges) >= MOST_WAITING:
-            self.exchanges.popleft()
+    def offer(self, news: News) -> None:
+        """Keep it, in place of the oldest if there is no room."""
+        if len(self.news) >= MOST_WAITING:
+            self.news.popleft()
             self.dropped += 1
-        self.exchanges.append(record)
+        self.news.append(news)
         self._awake.set()
 
     def take(self) -> Event | None:
-        """What to read next: what was lost, for that is oldest; the figures, lest a flood hides them; exchanges."""
+        """What to read next: what was lost, for that is oldest; the figures, lest a flood hides them; news."""
         if lost := self.dropped:
             self.dropped = 0
             return ("dropped", lost)
         if (snapshot := self.snapshot) is not None:
             self.snapshot = None
             return ("snapshot", snapshot)
-        return ("exchange", self.exchanges.popleft()) if self.exchanges else None
+        return self.news.popleft() if self.news else None
 
     def wake(self) -> None:
         """Have the watcher look again."""

@@ -25,6 +25,7 @@ class Pipeline:
     def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = tuple(stages)
         self._watching = frozenset(stage for stage in stages if type(stage).outgoing is not Stage.outgoing)
+        self._closing = frozenset(stage for stage in stages if type(stage).closing is not Stage.closing)
 
     async def run(self, exchange: Exchange) -> AsyncGenerator[Chunk, None]:
         """Carry *exchange* in and yield its answer on the way out.
@@ -35,13 +36,17 @@ class Pipeline:
         passed: list[Stage] = []
         try:
             answer = await self._enter(exchange, passed)
-            outgoing = [stage.outgoing for stage in reversed(passed) if stage in self._watching]
+            outward = [stage for stage in reversed(passed) if stage in self._watching or stage in self._closing]
+            outgoing = [stage.outgoing for stage in outward]
             try:
                 async for chunk in answer:
                     if exchange.first is None:
                         exchange.first = perf_counter() - exchange.began
                     for through in outgoing:
                         chunk = through(exchange, chunk)  # noqa: PLW2901  # a chunk changes hands here
+                    if chunk.raw:
+                        yield chunk
+                async for chunk in self._rests(exchange, outward):
                     yield chunk
             except BaseException:
                 await _shielded(answer.aclose())  # an answer that came to its end has closed itself
@@ -67,6 +72,16 @@ class Pipeline:
             if exchange.answer is not None:
                 return exchange.answer
         raise AssertionError("the last room always answers or raises")
+
+    async def _rests(self, exchange: Exchange, outward: Sequence[Stage]) -> AsyncGenerator[Chunk, None]:
+        """What rooms have held back, each passed on through those that stand before it."""
+        for place, stage in enumerate(outward):
+            rest = await stage.closing(exchange) if stage in self._closing else None
+            if rest is not None:
+                for outer in outward[place + 1 :]:
+                    rest = outer.outgoing(exchange, rest)
+                if rest.raw:
+                    yield rest
 
     async def _leave(self, exchange: Exchange, passed: list[Stage]) -> None:
         """Walk out. A room that fails to close must not cost the others, least of all the record."""

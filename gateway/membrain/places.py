@@ -73,6 +73,16 @@ class Places:
         return self.data / "pepper"
 
     @property
+    def placeholder_key_file(self) -> Path:
+        """The key of the placeholders, where there is no keyring."""
+        return self.data / "placeholder_key"
+
+    @property
+    def lists_file(self) -> Path:
+        """The user's own private values, and those never to be masked."""
+        return self.config / "pii.toml"
+
+    @property
     def machine_key_file(self) -> Path:
         """The client key of this machine's own commands."""
         return self.data / "machine_key"

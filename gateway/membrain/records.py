@@ -162,6 +162,8 @@ class Passport(Record):
     exchange: str
     written: bool
     """The audit's intent is committed."""
+    looked: bool
+    """Every string was looked at, and what must not leave is masked."""
     private: bool
     hops: int = 0
 
@@ -206,6 +208,10 @@ class AuditRecord(Record):
     cached: bool = False
     pii_findings_count: int = 0
     pii_labels: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """What was found where in the request, and what became of it; the first fifty kinds of it."""
+    answer_labels: tuple[str, ...] = ()
+    """What first appeared in the answer."""
     attempts: tuple[Attempt, ...] = ()
     steps: tuple[Step, ...] = ()
     decision: Decision | None = None
@@ -216,6 +222,8 @@ class AuditRecord(Record):
         known = {field.name for field in fields(cls)}
         given = {name: value for name, value in data.items() if name in known}
         given["pii_labels"] = tuple(given.get("pii_labels") or ())
+        given["findings"] = tuple(Finding.from_dict(each) for each in given.get("findings") or ())
+        given["answer_labels"] = tuple(given.get("answer_labels") or ())
         given["attempts"] = tuple(Attempt.from_dict(each) for each in given.get("attempts") or ())
         given["steps"] = tuple(Step.from_dict(each) for each in given.get("steps") or ())
         if (decision := given.get("decision")) is not None:

@@ -82,6 +82,31 @@ def names() -> Rule:
     return Rule("list", check, lambda text: [each for each in map(str.strip, text.split(",")) if each])
 
 
+def word(pattern: str, must: str) -> Rule:
+    """A text that matches *pattern*; *must* says what it is, for people."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(must)
+        return value
+
+    return Rule("text", check, str.strip)
+
+
+def listed(pattern: str, must: str) -> Rule:
+    """A list of words that each match *pattern*; *must* says what they are, for people."""
+
+    def check(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+            raise ValueError(must)
+        words = tuple(each.strip() for each in value)
+        if not all(re.fullmatch(pattern, word) for word in words):
+            raise ValueError(must)
+        return words
+
+    return Rule("list", check, lambda text: [each for each in map(str.strip, text.split(",")) if each])
+
+
 def address() -> Rule:
     """A name or number that a server can listen on."""
 

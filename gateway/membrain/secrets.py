@@ -249,6 +249,10 @@ class _KeyFile:
             raise Misconfigured(f"{self.path} cannot be written: {error.strerror}.") from error
 
 
+_OWN = "membrain-"
+"""How the names begin under which the gateway's own secrets are kept beside the providers' keys."""
+
+
 class Secrets:
     """The provider keys of one instance.
 
@@ -315,6 +319,14 @@ class Secrets:
     def remove(self, provider: str) -> bool:
         """Forget the provider's key; says whether one was kept. A key in the environment stays there."""
         return self._store.remove(provider)
+
+    def own(self, name: str) -> str | None:
+        """A secret of the gateway itself, from where keys are kept; None if there is none. Raises as `set` does."""
+        return self._store.get(_OWN + name)
+
+    def keep_own(self, name: str, text: str) -> None:
+        """Keep a secret of the gateway itself. Raises as `set` does."""
+        self._store.set(_OWN + name, text)
 
     def kept_in(self) -> str:
         """Where keys are kept, for people."""

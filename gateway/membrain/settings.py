@@ -12,7 +12,20 @@ from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_type_hints
 
 from membrain.errors import Misconfigured
-from membrain.rules import Rule, address, existing_file, is_loopback, names, one_of, seconds, switch, url, whole
+from membrain.rules import (
+    Rule,
+    address,
+    existing_file,
+    is_loopback,
+    listed,
+    names,
+    one_of,
+    seconds,
+    switch,
+    url,
+    whole,
+    word,
+)
 from membrain.secrets import Secrets
 
 DEFAULT = "default"
@@ -46,6 +59,44 @@ class Audit:
 
     durability: Annotated[Literal["process", "full"], one_of("process", "full")] = "process"
     """What a record survives: `process`, the gateway being killed; `full`, a power cut too, at milliseconds each."""
+
+
+_MASKING_RULE = (
+    r"(?:[\w.-]{1,80}:)?(?:level=(?:basic|standard|strict)"
+    r"|(?:\*|[A-Z][A-Z0-9_]{1,39})=(?:pass|log|alert|redact|mask|local|confirm|block))"
+)
+_ENGINE = r"builtin|presidio|spacy|[A-Za-z_][\w.]*:[A-Za-z_]\w*"
+
+
+@dataclass(frozen=True)
+class Pii:
+    """What is masked, and what else is done about it."""
+
+    level: Annotated[Literal["basic", "standard", "strict"], one_of("basic", "standard", "strict")] = "standard"
+    """How much is masked: `basic`, secrets, identifiers, payment and contact data; `standard`, also addresses, dates of
+    birth and persons who are not widely known; `strict`, whatever is found, places and public persons too."""
+    on_find: Annotated[
+        Literal["pass", "log", "alert", "redact", "local", "confirm", "block"],
+        one_of("pass", "log", "alert", "redact", "local", "confirm", "block", mask="redact"),
+    ] = "redact"
+    """What happens to what is found: `redact` masks it and puts it back in the answer, `confirm` asks a person first,
+    `local` lets only models on this machine answer, `block` refuses; `alert`, `log` and `pass` let it leave."""
+    rules: Annotated[
+        tuple[str, ...], listed(_MASKING_RULE, 'a list of rules, like ["SECRET=block", "acme:EMAIL=pass"]')
+    ] = ()
+    """Exceptions, for a label, a project or both: `SECRET=block`, `acme:EMAIL=pass`, `acme:*=confirm`,
+    `acme:level=strict`."""
+    answers: Annotated[Literal["pass", "flag", "redact", "block"], one_of("pass", "flag", "redact", "block")] = "flag"
+    """What happens to private values that first appear in an answer: `flag` puts their labels on record, `redact` masks
+    them and `block` refuses the answer (both hold a stream back until it is complete), `pass` does not look."""
+    url_tools: Annotated[tuple[str, ...], names()] = ()
+    """Tools that may be given real values inside a URL or host argument; a name may end in `*`."""
+    engine: Annotated[str, word(_ENGINE, "builtin, presidio, spacy or module:function")] = "builtin"
+    """Which detector is asked besides our own: `presidio`, `spacy`, or a `module:function` of yours."""
+    scan_seconds: Annotated[float, seconds(10)] = 10
+    """How long looking through one request may take; after that it is refused."""
+    hold_seconds: Annotated[float, seconds(600)] = 600
+    """How long a request waits for a person to confirm it; after that it is refused."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +228,7 @@ class Settings:
     """Which models answer `auto` when a request does not say."""
     auth: Auth = field(default_factory=Auth)
     audit: Audit = field(default_factory=Audit)
+    pii: Pii = field(default_factory=Pii)
     secrets: KeyStore = field(default_factory=KeyStore)
     providers: Providers = field(default_factory=Providers)
     local: Local = field(default_factory=Local)

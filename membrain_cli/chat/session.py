@@ -72,7 +72,7 @@ class Totals:
     def add(self, record: AuditRecord) -> None:
         """Count one exchange."""
         self.exchanges += 1
-        self.masked += record.pii_findings_count
+        self.masked += record.pii_findings_count if was_masked(record) else 0
         if record.local:
             self.local += 1
         elif record.cost_micros is None:
@@ -111,8 +111,19 @@ def receipt(record: AuditRecord, fell: str = "↷") -> list[str]:
         cost(record),
     ]
     if record.pii_findings_count:
-        parts.append(f"{record.pii_findings_count} masked")
+        parts.append(f"{record.pii_findings_count} {'masked' if was_masked(record) else 'found'}")
     return [part for part in parts if part]
+
+
+MASKING = ("redact", "confirm")
+"""What is on record of a value that leaves as its placeholder."""
+ANSWER = "answer"
+"""The place on record of what was found in an answer."""
+
+
+def was_masked(record: AuditRecord) -> bool:
+    """Whether all that was found in the question was masked, and nothing just noted or let through."""
+    return all(finding.action in MASKING for finding in record.findings if finding.place != ANSWER)
 
 
 def by_whom(record: AuditRecord, fell: str) -> str:
@@ -137,6 +148,33 @@ def cost(record: AuditRecord) -> str:
     if record.local:
         return "free"
     return "cost unknown" if record.cost_micros is None else money(record.cost_micros, exact=True)
+
+
+# --- where it went -------------------------------------------------------------------------------------------
+
+
+def went_to(record: AuditRecord) -> list[str]:
+    """The providers beyond this machine that were asked, in order. Of whom the record does not tell, we assume it."""
+    candidates = record.decision.candidates if record.decision else ()
+    here = {(each.provider, each.model) for each in candidates if each.local}
+    tried = record.attempts[:-1] if record.local else record.attempts
+    return list(dict.fromkeys(each.provider for each in tried if (each.provider, each.model) not in here))
+
+
+def nothing_left(record: AuditRecord) -> str:
+    """Why nothing of an exchange left this machine, as a sentence; empty if something did, or if nobody knows."""
+    if went_to(record):
+        return ""
+    if record.cached:
+        return "Nothing left: it was answered by the cache."
+    if record.local:
+        model = record.attempts[-1].model if record.attempts else record.answered_model or record.model
+        return f"Nothing left: {model} answered on this machine."
+    if record.attempts:
+        return "Nothing left: only models on this machine were asked."
+    if record.outcome == Outcome.REFUSED:
+        return f"Nothing left: it was refused ({(record.error or 'refused').replace('_', ' ')})."
+    return ""
 
 
 # --- failures ------------------------------------------------------------------------------------------------
@@ -291,6 +329,31 @@ class Session:
         except (httpx.HTTPError, ValueError):
             return None
 
+    def told(self, path: str) -> Any:
+        """As `get`, but what cannot be answered is a `CommandError`, in the gateway's words where it has any."""
+        import httpx
+
+        try:
+            response = self.client._client.get(self.url + path, timeout=ASIDE_TIMEOUT)  # noqa: SLF001  # as the seeds do
+            if response.is_success:
+                return response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise failure(f"The gateway does not answer at {self.url}.", Exit.DOWN, UP, LOG) from error
+        message, code = words_of(response.status_code, said_by(response))
+        raise failure(message, Exit.of(response.status_code, code))
+
+    def last_exchange(self) -> AuditRecord:
+        """The record of the exchange that was last begun here; `CommandError` if the gateway does not know which."""
+        if not self._id:
+            why = "What left with the last question cannot be told here, as the gateway never gave it an id."
+            raise failure(why, Exit.FAILED, ("Look it up", "membrain audit"))
+        return AuditRecord.from_dict(self.told(f"/api/audit/{self._id}"))
+
+    def sent(self, record: AuditRecord) -> dict[str, Any]:
+        """What a provider was given in an exchange, as data; `CommandError` with the reason if that is not kept."""
+        body: dict[str, Any] = self.told(f"/api/sent/{record.id}")["body"]
+        return body
+
     @property
     def answering(self) -> bool:
         """The gateway has begun to answer the question under way."""
@@ -362,9 +425,7 @@ class Session:
 
     def refusal(self, status: int, error: object) -> CommandError:
         """What an error object of the gateway has to say, as it would read on the command line."""
-        told = error if isinstance(error, dict) else {}
-        message = str(told.get("message") or f"The gateway answered {status}.")
-        code = str(told.get("code") or "")
+        message, code = words_of(status, error)
         by = blamed(self.record())
         if code == "model_not_found" and "id you mean" not in message and (near := self.near(self.asking.model)):
             message += f" Did you mean {' or '.join(near)}?"
@@ -387,6 +448,12 @@ def said_by(response: httpx.Response) -> object:
     except ValueError:
         return None
     return said.get("error") if isinstance(said, dict) else None
+
+
+def words_of(status: int, error: object) -> tuple[str, str]:
+    """Message and code of an error object, as far as it has them."""
+    told = error if isinstance(error, dict) else {}
+    return str(told.get("message") or f"The gateway answered {status}."), str(told.get("code") or "")
 
 
 class Answer:

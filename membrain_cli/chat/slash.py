@@ -19,11 +19,12 @@ from typing import Any, Protocol
 from membrain.errors import Misconfigured
 from membrain.places import write_private
 from membrain_cli import daemon
-from membrain_cli.chat.session import Session, receipt
-from membrain_cli.chat.tell import line
+from membrain_cli.chat.session import Session, nothing_left, receipt
+from membrain_cli.chat.tell import left_line, line, sent_lines
 from membrain_cli.console import Console, Exit
 
 OFF = "off"
+ALL = "all"
 TIERS = ("fast", "balanced", "best")
 LARGEST = 50_000_000
 """Bytes of a conversation that is opened."""
@@ -56,6 +57,11 @@ def asked(session: Session) -> str:
 def answered(session: Session) -> str:
     """May be used once there was an answer."""
     return "" if session.last_answer else "There is no answer yet."
+
+
+def tried(session: Session) -> str:
+    """May be used once a question was on its way, whatever became of it."""
+    return "" if session.answering or session.draft else "Nothing was asked yet."
 
 
 def nothing(_session: Session, _begun: str) -> list[str]:
@@ -262,6 +268,22 @@ def named(console: Console, name: str, usage: str) -> Path:
     return Path(name).expanduser()
 
 
+def sent(talk: Talk, word: str) -> None:
+    """What left this machine with the last question; what a model on this machine was given, if nothing did."""
+    session, console = talk.session, talk.console
+    if word not in {"", ALL}:
+        console.fail("It is /sent, or /sent all for the whole request.", code=Exit.USAGE)
+    record = session.last_exchange()
+    if why := nothing_left(record):
+        console.out(why)
+    if why and not record.attempts:  # nobody was given anything
+        return
+    body = session.sent(record)
+    console.out("It was given:" if why else left_line(record))
+    for each in sent_lines(console, body, whole=word == ALL):
+        console.out(each)
+
+
 def cost(talk: Talk, _nothing: str) -> None:
     """What it came to: the last exchange, and all."""
     session, console = talk.session, talk.console
@@ -329,6 +351,7 @@ TABLE = (
     Slash("copy", "", "the last answer to the clipboard", copy, when=answered),
     Slash("save", "FILE", "keep the conversation in a file", save, when=answered, choices=files),
     Slash("open", "FILE", "go on with a saved conversation", open_, choices=files),
+    Slash("sent", "[all]", "what left this machine with the last question", sent, when=tried, choices=one_of(ALL)),
     Slash("cost", "", "what the last answer and all of them cost", cost),
     Slash("help", "", "this list", help_),
     Slash("quit", "", "leave, as ctrl-d does", quit_),

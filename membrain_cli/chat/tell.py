@@ -1,4 +1,4 @@
-"""How an answer is told: its text as it comes, ctrl-c, and the line under it.
+"""How an answer is told: its text as it comes, ctrl-c, the line under it, and what of the question left this machine.
 
 On a terminal the text is drawn as Markdown (`render`, which is imported while one waits for the first word); in a
 pipe, or without colour, it is passed on as it is. Shared by the one-shot command and the conversation.
@@ -7,19 +7,21 @@ pipe, or without colour, it is passed on as it is. Shared by the one-shot comman
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, Self
 
 from membrain.records import AuditRecord
-from membrain_cli.chat.session import Answer, receipt, tokens
-from membrain_cli.console import Console, Filter, span
+from membrain_cli.chat.session import Answer, receipt, tokens, went_to
+from membrain_cli.console import Console, Filter, padded, span
 
 
 class Voice(Protocol):
@@ -186,6 +188,58 @@ def stopped_line(console: Console, answer: Answer) -> str:
     counted = tokens(answer.record) if answer.record else ""
     kept = "the part above is kept" if answer.text else ""
     return line(console, [part for part in ("stopped", span(answer.ms), counted, kept) if part])
+
+
+# --- what left -----------------------------------------------------------------------------------------------
+
+
+PASSED = {"model", "stream", "messages"}
+"""Members of a request that say nothing of the person who asked, or are told one by one."""
+
+
+def left_line(record: AuditRecord) -> str:
+    """What stands before the text that left; it names who was given it, unless that is who answered, alone."""
+    gone = went_to(record)
+    whom = "" if gone in ([], [record.provider]) else f", to {' and '.join(gone)}"
+    return f"What left this machine{whom}:"
+
+
+def sent_lines(console: Console, body: Mapping[str, Any], *, whole: bool = False) -> Iterator[str]:
+    """Role and text of a request as it was given to a provider; its placeholders stand out.
+
+    From the last message of the user on, or with *whole* from the first, and whatever else it held.
+    """
+    given = body.get("messages")
+    messages = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    rows = [(str(each.get("role") or ""), text_of(each)) for each in messages]
+    asked = [place for place, (role, _) in enumerate(rows) if role == "user"]
+    if whole:
+        rows += [(name, plainly(value)) for name, value in body.items() if name not in PASSED]
+    else:
+        rows = rows[asked[-1] if asked else 0 :]
+    width = max((len(role) for role, _ in rows), default=0) + 3
+    for role, text in rows:
+        hanging = "\n".ljust(width + 3)
+        yield f"  {console.style(padded(role, width), 'dim')}{standing_out(console, text).replace(chr(10), hanging)}"
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """Everything that a message says: its text, and as JSON whatever else it holds."""
+    content = message.get("content")
+    others = {name: value for name, value in message.items() if name not in {"role", "content"} and value is not None}
+    return "\n".join([*([] if content is None else [plainly(content)]), *([plainly(others)] if others else [])])
+
+
+def plainly(value: object) -> str:
+    """A text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def standing_out(console: Console, text: str) -> str:
+    """*text* with its placeholders in bold."""
+    from membrain.pii.vault import SHAPE
+
+    return re.sub(SHAPE, lambda found: console.style(found[0], "bold"), text)
 
 
 def say_demo(console: Console, record: AuditRecord | None, marker: Path) -> None:

@@ -5,7 +5,9 @@ Works whether or not the gateway runs. The record is the gateway's; here it is o
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -13,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from membrain.errors import MembrainError
-from membrain.records import AuditRecord, Step
+from membrain.records import AuditRecord, Finding, Step
 from membrain_cli.commands import family
 from membrain_cli.console import (
     Column,
@@ -286,15 +288,39 @@ def like(name: str | None, pattern: str) -> bool:
 @audit.command("show")
 def show_one(
     id: Annotated[str, typer.Argument(metavar="ID", show_default=False, autocompletion=exchanges)],
+    sent: Annotated[bool, typer.Option("--sent", help="What left this machine, as a provider was given it.")] = False,
 ) -> None:
     """One exchange, by its id or the beginning of it."""
     shell = current()
-    record = Reach(shell.environ).exchange(id)
-    if shell.json:
+    reach = Reach(shell.environ)
+    record = reach.exchange(id)
+    if sent:
+        show_sent(shell, reach, record)
+    elif shell.json:
         shell.record(record.to_dict())
+    else:
+        for line in page(shell, record):
+            shell.out(line)
+
+
+def show_sent(shell: Console, reach: Reach, record: AuditRecord) -> None:
+    """The body that left, as data: on many lines to a person, on one to a program. Fails where there is none."""
+    from membrain_cli.chat.session import nothing_left
+    from membrain_cli.chat.tell import left_line, standing_out
+
+    why = nothing_left(record)
+    if why and not record.attempts:
+        shell.fail(why)
+    if reach.running is None:
+        said = "What left is kept in the gateway's memory only, and the gateway is not running."
+        shell.fail(said, code=Exit.DOWN)
+    left = reach.ask("GET", f"/api/sent/{record.id}")
+    if shell.json or not shell.is_tty_out:
+        shell.record(left if shell.json else left["body"])
         return
-    for line in page(shell, record):
-        shell.out(line)
+    shell.say(f"{why} It was given:" if why else left_line(record))
+    shell.out(standing_out(shell, json.dumps(left["body"], ensure_ascii=False, indent=2)))
+    shell.say(shell.style(f"{left['bytes']:,} bytes   sha256 {left['sha256']}", "dim"))
 
 
 def page(shell: Console, record: AuditRecord) -> Iterator[str]:
@@ -326,9 +352,58 @@ def facts(shell: Console, record: AuditRecord, row: Mapping[str, Any]) -> Iterat
         told = f"{record.prompt_tokens or 0:,} in, {record.completion_tokens or 0:,} out"
         told += " (our count)" if record.estimated else ""
         yield "tokens", f"{padded(told, 26)} {shell.style('cost', 'dim')}  {cost(row)}"
-    if record.pii_findings_count:
-        yield "pii", found(row)
+    yield from (("" if place else "pii", words) for place, words in enumerate(private(record, row)))
     yield "kept", "no text"
+
+
+ANSWER = "answer"
+"""The place of what was found in an answer."""
+UNSCANNED = "UNSCANNED"
+"""The label of an answer that nobody could look at."""
+MOST_PLACES = 6
+"""Places that are named one by one."""
+ACTIONS = {
+    "redact": "masked",
+    "confirm": "masked, if a person agreed",
+    "local": "for models on this machine only",
+    "block": "refused",
+    "log": "let through, and noted",
+    "alert": "let through, and told",
+    "withheld": "kept out of a tool's URL",
+}
+"""What became of what was found."""
+
+
+def private(record: AuditRecord, row: Mapping[str, Any]) -> Iterator[str]:
+    """What was found, what became of it, and where; a line each."""
+    asked = [finding for finding in record.findings if finding.place != ANSWER]
+    if record.pii_findings_count and not asked:  # written before places were
+        yield found(row)
+    for action in dict.fromkeys(finding.action for finding in asked):
+        yield f"{tally(record, asked, action)} ({ACTIONS.get(action, action)})"
+    if places := list(dict.fromkeys(finding.place for finding in asked)):
+        more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
+        yield f"in {', '.join(places[:MOST_PLACES])}{more}"
+    for finding in record.findings:
+        if finding.place == ANSWER:
+            yield f"{finding.label} {ACTIONS.get(finding.action, finding.action)}"
+    if seen := [label for label in record.answer_labels if label != UNSCANNED]:
+        yield f"first seen in the answer: {', '.join(seen)}"
+    if UNSCANNED in record.answer_labels:
+        yield "the answer could not be looked at"
+
+
+def tally(record: AuditRecord, asked: Sequence[Finding], action: str) -> str:
+    """How many of which labels an action was for: "2 EMAIL, 1 PHONE"; no more numbers than are on record.
+
+    The record tells the sum, and of each label, place and action that it was there, not how often.
+    """
+    labels = Counter(finding.label for finding in asked if finding.action == action)
+    alone = labels.total() == len(asked)
+    if len(asked) == record.pii_findings_count:
+        return ", ".join(f"{count} {label}" for label, count in labels.items())
+    told = ", ".join(labels)
+    return f"{record.pii_findings_count} {told}" if alone else told
 
 
 def asked_how(record: AuditRecord) -> str:

@@ -8,6 +8,7 @@ started first, so that the first answer on a fresh machine needs one command.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from membrain_cli.chat.session import Asking
 
 TIERS = ("fast", "balanced", "best", "speed", "quality")
+MASKING = {"standard": "masking", "off": "not masking"}
+"""How levels of masking are told; others by their name."""
 
 
 def chat(  # noqa: PLR0913  # one parameter for each flag
@@ -172,8 +175,15 @@ def converse(door: Door, asking: Asking, *, remember: bool) -> Exit:
 
     history = History(door.reach.places.history_file if remember else None)
     chosen = "private" if asking.private else asking.tier or door.running.health.get("tier")
-    head = [", ".join(each for each in (asking.model, chosen) if each), "/help, ctrl-d to leave"]
+    model = ", ".join(each for each in (asking.model, chosen) if each)
+    head = [each for each in (model, masking(door.running.health), "/help, ctrl-d to leave") if each]
     with Session(door.running.url, door.reach.key, asking) as session:
         keyboard = Keyboard(door.console, history, lambda line: slash.complete(session, line))
         Repl(door.console, session, keyboard, told(door)).run(head)
     return Exit.OK
+
+
+def masking(health: Mapping[str, object]) -> str:
+    """Whether what is private is masked, as the gateway's *health* tells; nothing if it does not."""
+    level = health.get("masking")
+    return MASKING.get(level, f"masking {level}") if isinstance(level, str) else ""

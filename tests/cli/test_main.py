@@ -33,7 +33,7 @@ FRONT = """\
 A local gateway between your tools and the models they talk to.
 
   $ membrain up                   start it in the background
-  $ membrain chat                 talk to a model, here in the terminal
+  $ membrain chat                 talk, with your secrets kept home
   $ eval "$(membrain env)"        point other tools at it
 
 Gateway
@@ -50,6 +50,7 @@ Use it
 
 Look
   audit       Who asked what, and where it went
+  pii         Try the mask on a text; approve what waits
 
 Set up
   keys        Provider keys in, client keys out

@@ -112,6 +112,7 @@ def test_a_day_with_a_provider(served: Served, beside: dict[str, str]) -> None:
 
   audit … ms
   auth  … ms
+  pii … ms
   dispatch … ms   first token … ms
               0 … ms
 """

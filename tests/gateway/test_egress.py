@@ -33,8 +33,8 @@ from tests.sink import Sink
 pytestmark = pytest.mark.anyio
 
 CHAT = "/v1/chat/completions"
-FREE = Passport(exchange="e", written=True, private=False)
-PRIVATE = Passport(exchange="e", written=True, private=True)
+FREE = Passport(exchange="e", written=True, looked=True, private=False)
+PRIVATE = Passport(exchange="e", written=True, looked=True, private=True)
 SHORT = Limits(connect=0.2, first_byte=0.2, whole=0.2, idle=0.2, answer_bytes=1 << 20)
 CANARY = "canary-7f3a"
 
@@ -104,8 +104,14 @@ async def was_closed(sink: Sink) -> bool:
 
 async def test_without_a_record_of_the_intent_nothing_is_sent(upstream: Upstream, sink: Sink) -> None:
     with pytest.raises(GuardFailed):
-        await read(upstream, passport=Passport("e", written=False, private=False))
+        await read(upstream, passport=Passport("e", written=False, looked=True, private=False))
     assert sink.connections == 0
+
+
+async def test_without_a_look_for_private_values_nothing_is_sent(upstream: Upstream, sink: Sink) -> None:
+    with pytest.raises(GuardFailed, match="Nobody looked"):
+        await read(upstream, passport=Passport("e", written=True, looked=False, private=False))
+    assert not sink.requests
 
 
 async def test_a_private_request_reaches_what_answers_on_this_machine(upstream: Upstream, sink: Sink) -> None:

@@ -23,6 +23,7 @@ from membrain.records import Caller, Hints, Outcome
 from membrain.stages.audit import Audit, intent_of
 from membrain.stages.auth import Auth
 from membrain.stages.dispatch import Dispatch
+from membrain.stages.pii import Pii
 from tests.fakes import EchoProvider, exchange
 from tests.sink import Reply, Sink
 
@@ -82,25 +83,26 @@ def names(gateway: Gateway) -> list[str]:
 # --- the order of the house
 
 
-async def test_audit_stands_first_and_dispatch_last(gateway_rooms: tuple[Audit, Auth, Dispatch]) -> None:
+async def test_audit_stands_first_and_dispatch_last(gateway_rooms: tuple[Audit, Auth, Pii, Dispatch]) -> None:
     """Because audit must leave last: a refused caller is worth a record, and the outcome comes after everything."""
-    assert [stage.name for stage in assemble(*gateway_rooms).stages] == ["audit", "auth", "dispatch"]
+    assert [stage.name for stage in assemble(*gateway_rooms).stages] == ["audit", "auth", "pii", "dispatch"]
 
 
 @pytest.fixture
-def gateway_rooms(gateway: Gateway) -> tuple[Audit, Auth, Dispatch]:
-    audit, auth, dispatch = gateway._pipeline.stages
+def gateway_rooms(gateway: Gateway) -> tuple[Audit, Auth, Pii, Dispatch]:
+    audit, auth, pii, dispatch = gateway._pipeline.stages
     assert isinstance(audit, Audit)
     assert isinstance(auth, Auth)
+    assert isinstance(pii, Pii)
     assert isinstance(dispatch, Dispatch)
-    return audit, auth, dispatch
+    return audit, auth, pii, dispatch
 
 
 async def test_an_exchange_goes_through_all_rooms_and_onto_the_record(gateway: Gateway, sink: Sink) -> None:
     asked = await answered(gateway, model="gpt-4o")
     record = await gateway.stores.audit.get(asked.id)
     assert (record.outcome, record.caller, record.provider, record.local) == ("answered", "local", "openai", False)
-    assert [step.room for step in record.steps] == ["audit", "auth", "dispatch"]
+    assert [step.room for step in record.steps] == ["audit", "auth", "pii", "dispatch"]
     assert record.ms is not None
     assert record.first_ms is not None
     assert sum(step.ms for step in record.steps) <= record.ms + 1

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from membrain.holds import Held, Settled, Verdict
 from membrain.live import MOST_KEPT, MOST_WAITING, WINDOW, Event, Live
 from membrain.records import AuditRecord, Outcome, Snapshot
 
@@ -226,13 +227,25 @@ async def test_a_slow_watcher_loses_the_oldest_and_is_told_how_many(live: Live) 
         await anext(other)
         for number in range(MOST_WAITING + 25):
             live.finished(a_record(f"n{number}"))
-        assert max(len(watcher.exchanges) for watcher in live._watchers) == MOST_WAITING
+        assert max(len(watcher.news) for watcher in live._watchers) == MOST_WAITING
         assert await anext(slow) == ("dropped", 25)
         left = await read(slow, "exchange", MOST_WAITING)
         assert [record.id for record in left] == [f"n{number}" for number in range(25, MOST_WAITING + 25)]
         live.finished(a_record("after"))
         assert await read(slow, "exchange") == [a_record("after")], "it is told once"
         assert await anext(other) == ("dropped", 26), "each has a queue of its own"
+
+
+async def test_who_watches_hears_of_holds_in_their_order_among_the_exchanges(live: Live) -> None:
+    begun, over = Held("a91f04", "aider", "red", {"EMAIL": 1}), Settled("a91f04", Verdict.APPROVED)
+    async with aclosing(live.watch()) as watching:
+        await anext(watching)
+        live.held(begun)
+        live.held(over)
+        live.finished(a_record("a91f04"))
+        assert await anext(watching) == ("hold", begun)
+        assert await anext(watching) == ("held", over)
+        assert await anext(watching) == ("exchange", a_record("a91f04"))
 
 
 async def test_a_flood_does_not_hide_the_figures(live: Live) -> None:

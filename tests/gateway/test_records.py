@@ -53,7 +53,7 @@ ONE_OF_EACH: list[Record] = [
     Attempt("openai", "gpt-4o", 1.5, "busy"),
     Step("audit", 0.1),
     Finding("email", "messages[0].content", "redact"),
-    Passport("e1", written=True, private=False),
+    Passport("e1", written=True, looked=True, private=False),
     ProviderState("openai", up=True, where="api.openai.com", models=("a", "b")),
     Snapshot("t", 1.0, 2, 3, 4.0, None, 6.0, None, 7, 8, 9),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -12,16 +13,19 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from membrain import sse
+from membrain.api import holds as held
 from membrain.api.guard import credential_of, headers_of
 from membrain.api.peer import same_user
 from membrain.errors import BadRequest, Forbidden, Unauthorized
 from membrain.filters import moment, query_from
 from membrain.gateway import Gateway
-from membrain.records import ANONYMOUS, Caller
+from membrain.records import ANONYMOUS, AuditRecord, Caller
 
 Handler = Callable[[Gateway, Request, Caller], Awaitable[Response]]
 
 _MAX_CHALLENGE = 256
+_MASKING = ("redact", "confirm")
+"""What is on record of a value that leaves as its placeholder."""
 
 
 def routes(gateway: Gateway) -> list[Route]:
@@ -35,6 +39,7 @@ def routes(gateway: Gateway) -> list[Route]:
                 ("GET", "/v1/models/{id:path}", model),
                 ("GET", "/api/audit", audit),
                 ("GET", "/api/audit/{id}", audit_one),
+                ("GET", "/api/sent/{id}", sent),
                 ("GET", "/api/live", live),
                 ("GET", "/api/usage", usage),
                 ("GET", "/api/keys", keys),
@@ -42,6 +47,9 @@ def routes(gateway: Gateway) -> list[Route]:
                 ("DELETE", "/api/keys/{which}", revoke),
                 ("POST", "/api/providers/{name}/test", test_provider),
                 ("POST", "/api/reload", reload),
+                ("GET", "/api/holds", holds),
+                ("GET", "/api/holds/{which}", hold),
+                ("POST", "/api/holds/{which}", decide),
             )
         ),
     ]
@@ -112,6 +120,15 @@ async def audit_one(gateway: Gateway, request: Request, caller: Caller) -> Respo
     return _json(await gateway.audit_one(request.path_params["id"], caller))
 
 
+async def sent(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """What left with one exchange, as it was handed to the provider, and what was found in what was asked."""
+    _admin(caller)
+    record = await gateway.audit_one(request.path_params["id"], caller)
+    body = gateway.sent.get(record.id)
+    told = {"id": record.id, "sha256": sha256(body).hexdigest(), "bytes": len(body), "findings": record.findings}
+    return _json({**told, "masked": _masked(record), "body": msgspec.Raw(body)})
+
+
 async def live(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """Each exchange as it ends and a snapshot a second, for as long as the caller listens."""
     _admin(caller)
@@ -163,6 +180,30 @@ async def reload(gateway: Gateway, request: Request, caller: Caller) -> Response
     _admin(caller)
     await gateway.reload()
     return _json({"providers": await gateway.registry.states()})
+
+
+async def holds(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """The requests that wait for a person, oldest first, as a bare array."""
+    _admin(caller)
+    return _json(held.listed(gateway.holds))
+
+
+async def hold(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """One of them, by its id or the beginning of it, with the text around what was found."""
+    _admin(caller)
+    return _json(held.shown(gateway.holds, request.path_params["which"]))
+
+
+async def decide(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """Let one of them go on, or not."""
+    _admin(caller)
+    return _json(held.decided(gateway.holds, request.path_params["which"], await _body(request)))
+
+
+def _masked(record: AuditRecord) -> int | None:
+    """How many values were masked; None where others were let through, as the record has one number for all."""
+    masked = {finding.action in _MASKING for finding in record.findings if finding.place != "answer"}
+    return None if len(masked) > 1 else 0 if masked == {False} else record.pii_findings_count
 
 
 def _shown(key: dict[str, Any]) -> dict[str, Any]:

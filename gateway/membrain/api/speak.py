@@ -1,8 +1,8 @@
 """One handler for every dialect: reads a request, and writes the answer that the pipeline gives.
 
 Plain ASGI, because this is the road that every byte takes. No status line is written before the first chunk is in hand,
-so a refusal is a proper status whether a stream was asked or not; and the terminal event is written only after the
-pipeline has ended, so what is acknowledged is on record.
+so a refusal is a proper status whether a stream was asked or not, unless a stream waited long for a person (`park`);
+and the terminal event is written only after the pipeline has ended, so what is acknowledged is on record.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import asyncio
 import logging
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 
 from membrain.api.guard import Guard, Scope, credential_of
+from membrain.api.park import Park, first_or_parked
 from membrain.api.peer import same_user
 from membrain.api.wire import (
     CLOSE,
@@ -63,7 +65,7 @@ class Speak:
             exchange = await self._read(id, scope, body)
             watch.exchange = exchange
             watch.begin()
-            await (self._stream if exchange.said.stream else self._whole)(exchange, told)
+            await (self._stream(exchange, told, watch) if exchange.said.stream else self._whole(exchange, told))
         except HangUp:
             return
         except MembrainError as error:
@@ -111,10 +113,12 @@ class Speak:
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": body})
 
-    async def _stream(self, exchange: Exchange, send: Send) -> None:
+    async def _stream(self, exchange: Exchange, send: Told, watch: Watch) -> None:
+        park = Park(send, partial(_events_head, exchange))
+        watch.on_hold = park.held
         async with aclosing(self._gateway.answer(exchange)) as answer:
-            first = await anext(answer)
-            await send({"type": "http.response.start", "status": 200, "headers": [*_EVENTS, *_receipt(exchange)]})
+            first = await first_or_parked(answer, park)
+            await park.begin()
             await send({"type": "http.response.body", "body": unbroken(first.raw), "more_body": True})
             async for chunk in answer:
                 await send({"type": "http.response.body", "body": unbroken(chunk.raw), "more_body": True})
@@ -156,6 +160,10 @@ def _dollars(text: str) -> float:
 
 def _id_header(id: str) -> Header:
     return (b"x-request-id", id.encode())
+
+
+def _events_head(exchange: Exchange) -> list[Header]:
+    return [*_EVENTS, *_receipt(exchange)]
 
 
 def _receipt(exchange: Exchange) -> list[Header]:

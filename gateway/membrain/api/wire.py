@@ -13,6 +13,7 @@ from typing import Any
 from membrain.api.guard import Guard
 from membrain.errors import MembrainError
 from membrain.exchange import Exchange
+from membrain.holds import Change
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -142,6 +143,8 @@ class Watch:
         """Why we ended it, if we did."""
         self.exchange: Exchange | None = None
         """What is watched, once the request was read."""
+        self.on_hold: Callable[[Change], None] | None = None
+        """What keeps the caller alive while the exchange is held; None for whole answers."""
 
     def begin(self) -> None:
         """The request was read to its end: watch for a hang-up soon."""
@@ -162,6 +165,11 @@ class Watch:
         if self.exchange is not None:
             self.exchange.end(reason)
         self._task.cancel()
+
+    def held(self, change: Change) -> None:
+        """The exchange waits for a person, or does so no longer."""
+        if self.on_hold is not None:
+            self.on_hold(change)
 
     def stop(self) -> None:
         """Watch no longer."""

@@ -1,5 +1,4 @@
-"""Finding what is private in a text: structured kinds and secrets.
+"""Private values in a text: finding them, deciding about them, placeholders for them, and the way back.
 
-Pure code: text in, spans out. No network, no files, no state beyond a memo in memory. What is done about a finding
-(masked, refused, let through) is decided elsewhere; names of persons and places are not this package's business yet.
+A text is a text here: what a request or an answer is, `membrain.masking` knows. Nothing asks the network.
 """

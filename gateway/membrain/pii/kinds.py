@@ -1,6 +1,6 @@
 """The shapes that detection is made of: a kind of private value, and a span in which one was found.
 
-Plain data and nothing else; the table of kinds is in `detectors`, what runs it in `scan`.
+Plain data and nothing else; the tables of kinds are `detectors`, `vendors` and `nations`, what runs them is `scan`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Severity(StrEnum):
 class Kind:
     """One row of the table.
 
-    `pattern` finds candidates: RE2 syntax over bytes, read as Latin-1, bounded, at most one group (the value; without
+    `pattern` finds candidates: RE2 syntax over the bytes of UTF-8, bounded, at most one group (the value; without
     one the whole match is the value). `check` has the last word. `family` names the pass it runs in: kinds of one
     pass compete for a place from left to right, kinds of different passes never hide one another. `context` are words
     of which one has to stand near the value, before or after it; empty means that none is needed. `hit` is a text in
@@ -45,6 +45,28 @@ class Kind:
     value: str
     miss: str
     context: str = ""
+
+
+_GAP = (
+    r"[\s\"'`\]):=#>|*_-]{0,6}"
+    r"(?:(?:number|numbers|num|no|nr|n\xc2?[\xb0\xba]|id|code|is|was|of|on|at|es|est|ist|lautet|le|el|am|il|"
+    r"em|op|é|è|to|jest|är|er|"
+    r"numéro|numero|número|nummer|numer|osobistego|value|the|card)[\s\"'`.:=#>*)_-]{1,5}){0,3}\(??"
+)
+"""What may stand between a word and its value: a few signs, a few of the small words that point at it."""
+
+
+def behind(words: str, shape: str) -> str:
+    """The pattern of a value that stands behind one of the `words`, with little in between."""
+    return f"(?i:{words})(?i:{_GAP})({shape})"
+
+
+def named(
+    name: str, label: str, severity: Severity, words: str, shape: str, check: Check, *, value: str, said: str
+) -> Kind:
+    """A kind whose value counts because of the `words` in front of it; `said` is how a person writes one of them."""
+    hit, miss = f"{said}: {value}.", f"{said}: none yet"
+    return Kind(name, label, severity, "named", behind(words, shape), check, hit=hit, value=value, miss=miss)
 
 
 @dataclass(frozen=True, slots=True, order=True)

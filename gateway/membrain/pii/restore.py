@@ -9,19 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from membrain.pii.vault import MARK, Vault, open_escape
+from membrain.pii.vault import MARK, Follows, Vault, open_escape
 
 
 class Restorer:
     """One streamed text on its way back. With *json_escaped* it is JSON, as a tool call's arguments are.
 
-    Values under a label in *withhold* stay placeholders.
+    Values under a label in *withhold* stay placeholders, and those that *follows* keeps out of their place.
     """
 
-    __slots__ = ("_escape", "_held", "_vault", "_withhold")
+    __slots__ = ("_escape", "_follows", "_held", "_vault", "_withhold")
 
-    def __init__(self, vault: Vault, *, json_escaped: bool = False, withhold: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        *,
+        json_escaped: bool = False,
+        withhold: Collection[str] = (),
+        follows: Follows | None = None,
+    ) -> None:
         self._vault = vault
+        self._follows = follows
         self._escape = "" if json_escaped else None
         self._withhold = withhold
         self._held = ""
@@ -41,8 +49,12 @@ class Restorer:
         whole = self._held + text
         done, begin = "", 0
         if MARK in whole:
-            done, begin = self._vault.replaced(whole, escape=self._escape, withhold=self._withhold)
+            done, begin = self._vault.replaced(
+                whole, escape=self._escape, withhold=self._withhold, follows=self._follows
+            )
         cut = self._vault.tail(whole, begin, self._escape)
+        if self._follows is not None:
+            self._follows.advance(whole[begin:cut])
         self._held = whole[cut:]
         self._escape = open_escape(self._escape, whole, cut) if self._escape is not None else None
         return done + whole[begin:cut]

@@ -8,10 +8,11 @@ neither the text nor a part of it: the caller refuses the request, nothing goes 
 
 from __future__ import annotations
 
+import math
 import re
-from bisect import bisect_left
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import ahocorasick_rs
@@ -27,7 +28,9 @@ _NEAR = 64
 _INNER = bytes(range(0x80, 0xC0))
 """Bytes that continue a character."""
 _NEXT = re.compile(rb"[A-Za-z0-9\x80-\xff]+|[^A-Za-z0-9\x80-\xff]")
-_MEMO_CHARS = 8 << 20
+_SHORT = 4
+_GLANCE = 64
+"""After so many candidates the clock is looked at."""
 KNOWN = "known_value"
 
 _Found = tuple[int, int, Kind]
@@ -37,6 +40,17 @@ class DetectionFailed(GuardFailed):
     """A detector could not do its work, so nobody knows what the text holds and it must not leave."""
 
     code = "redaction_failed"
+
+
+def failed(who: str, error: Exception) -> DetectionFailed:
+    """What to raise for an error of a detector: its type, and nothing of what it says."""
+    return DetectionFailed(f"{who} failed ({type(error).__name__}), so nothing was sent.")
+
+
+def in_time(due: float) -> None:
+    """Raise `DetectionFailed` once the clock (`time.monotonic`) has passed `due`: a text half seen is not seen."""
+    if time.monotonic() > due:
+        raise DetectionFailed("Looking for private values took too long, so nothing was sent.")
 
 
 def _options(*, capture: bool) -> Any:
@@ -51,33 +65,25 @@ def _options(*, capture: bool) -> Any:
 class _Pass:
     """One alternation, and what tells its rows apart."""
 
-    __slots__ = ("_kinds", "_near", "_search", "_values", "_which")
+    __slots__ = ("_kinds", "_near", "_rows", "_search", "_values")
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self._kinds = kinds
-        patterns = [kind.pattern.encode("latin-1") for kind in kinds]
-        union = b"|".join(b"(?:" + pattern + b")" for pattern in patterns)
-        self._search = re2.compile(union, _options(capture=False))._regexp.Match  # noqa: SLF001
-        self._which = re2.Set.FullMatchSet(_options(capture=False))
-        for pattern in patterns:
-            self._which.Add(pattern)
-        self._which.Compile()
-        self._values = [
-            re2.compile(pattern, _options(capture=True))._regexp.Match if _groups(pattern) else None  # noqa: SLF001
-            for pattern in patterns
-        ]
-        self._near = [
-            re2.compile(kind.context.encode("latin-1"), _options(capture=False)) if kind.context else None
-            for kind in kinds
-        ]
+        self._search = _seeker("|".join(f"(?:{kind.pattern})" for kind in kinds))
+        self._rows: Any = None
+        self._values: list[Any] = [None if _groups(kind.pattern) else _all_of_it for kind in kinds]
+        self._near = [_seeker(kind.context) if kind.context else None for kind in kinds]
 
-    def run(self, data: bytes, found: list[_Found]) -> None:
-        """Append what this pass finds."""
-        search, size, place = self._search, len(data), 0
+    def run(self, data: bytes, found: list[_Found], due: float) -> None:
+        """Append what this pass finds; after `due` it raises."""
+        search, size, place, seen = self._search, len(data), 0, 0
         while True:
             start, end = search(_ANYWHERE, data, place, size)[0]
             if start < 0:
                 return
+            seen += 1
+            if not seen % _GLANCE:
+                in_time(due)
             hit = self._judge(data, start, end)
             if hit is None:
                 step = _NEXT.match(data, start)
@@ -90,24 +96,53 @@ class _Pass:
     def _judge(self, data: bytes, start: int, end: int) -> _Found | None:
         """The first kind that takes this candidate, with the ends of the value."""
         text = data[start:end]
-        for row in sorted(self._which.Match(text)) if len(self._kinds) > 1 else (0,):
-            first, last = start, end
-            if (value := self._values[row]) is not None:
-                spans = value(_ANCHORED, text, 0, len(text))
-                if len(spans) < 2 or spans[1][0] < 0:
-                    continue
-                first, last = start + spans[1][0], start + spans[1][1]
-            kind, near = self._kinds[row], self._near[row]
-            if near is not None and not near.search(data[max(0, first - _NEAR) : last + _NEAR // 2]):
+        rows = (self._rows or self._tellers())(text)
+        if not rows:
+            raise LookupError  # the alternation took it, so a row must
+        rows.sort()
+        for row in rows:
+            first, last = (self._values[row] or self._value(row))(_ANCHORED, text, 0, len(text))[-1]
+            if first < 0:
                 continue
+            first, last = start + first, start + last
+            kind, near = self._kinds[row], self._near[row]
+            if near is not None:
+                around = data[max(0, first - _NEAR) : last + _NEAR // 2]
+                if near(_ANYWHERE, around, 0, len(around))[0][0] < 0:
+                    continue
             taken = kind.check(data, first, last)
             if taken is not None:
                 return (*_whole(data, *taken), kind)
         return None
 
+    def _tellers(self) -> Any:
+        """What tells which rows a candidate is of. Compiled at the first one, as what is below: starting stays fast."""
+        rows = re2.Set.FullMatchSet(_options(capture=False))
+        for kind in self._kinds:
+            rows.Add(kind.pattern.encode())
+        rows.Compile()
+        self._rows = rows._set.Match  # noqa: SLF001
+        return self._rows
 
-def _groups(pattern: bytes) -> bool:
-    return bool(re2.compile(pattern, _options(capture=True)).groups)
+    def _value(self, row: int) -> Any:
+        """What finds a row's group."""
+        self._values[row] = _seeker(self._kinds[row].pattern, capture=True)
+        return self._values[row]
+
+
+def _all_of_it(_: object, text: bytes, start: int, end: int) -> tuple[tuple[int, int]]:
+    """The value of a row without a group."""
+    del text
+    return ((start, end),)
+
+
+def _seeker(pattern: str, *, capture: bool = False) -> Any:
+    """RE2's own match function for a pattern: where to begin, in what, from where to where; ends, or (-1, -1)."""
+    return re2.compile(pattern.encode(), _options(capture=capture))._regexp.Match  # noqa: SLF001
+
+
+def _groups(pattern: str) -> bool:
+    return bool(re2.compile(pattern.encode(), _options(capture=True)).groups)
 
 
 def _whole(data: bytes, start: int, end: int) -> tuple[int, int]:
@@ -131,92 +166,133 @@ def _characters(data: bytes, found: Sequence[_Found]) -> list[_Found]:
 
 
 def settle(spans: Iterable[Span], rank: Mapping[str, int]) -> list[Span]:
-    """Spans without overlap, in order: the better rank wins, then the longer; a winner grows over what it touches.
+    """Spans in order and without overlap: of those that overlap, the better rank wins, then the longer, and grows.
 
     Nothing that any kind covered is left uncovered.
     """
     kept: list[Span] = []
-    for span in sorted(spans, key=lambda each: (rank.get(each.kind, 0), each.start - each.end, each.start)):
-        start, end, winner = span.start, span.end, span
-        low = bisect_left(kept, span)
-        low -= low > 0 and kept[low - 1].end > start
-        high = low
-        while high < len(kept) and kept[high].start < end:
-            high += 1
-        if low < high:
-            winner = kept[low]
-            start, end = min(start, kept[low].start), max(end, kept[high - 1].end)
-        kept[low:high] = [Span(start, end, winner.label, winner.kind, winner.severity)]
+    best: tuple[int, int, int] = (0, 0, 0)
+    for span in sorted(spans, key=lambda each: (each.start, each.end)):
+        merit = (rank.get(span.kind, 0), span.start - span.end, span.start)
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+            best = merit
+            continue
+        last = kept[-1]
+        winner = span if merit < best else last
+        best = min(best, merit)
+        if winner is span or span.end > last.end:
+            end = max(last.end, span.end)
+            kept[-1] = Span(last.start, end, winner.label, winner.kind, winner.severity)
     return kept
 
 
 class Scanner:
-    """Runs a table of kinds; made once, used by every request. Not tied to an event loop.
+    """Runs a table of kinds; made once, used by every request and from any thread.
 
-    `known` are values that are private by name (the user's list, the keyring, the environment) with their labels:
-    found wherever they stand, before any pattern. `allowed` are values never reported; they do not shield a longer
-    value that contains them.
+    `known` are values that are private by name (keys of the keyring and of the environment) with their labels, found
+    exactly as they are; `folded` are those of the user's own list, found in capitals and small letters alike. Both are
+    found wherever they stand, inside longer words too; one of fewer than 4 characters only as a word of its own.
+    `allowed` are values never reported; they do not shield a longer value that contains them.
     """
 
     def __init__(
-        self, kinds: Sequence[Kind], *, known: Mapping[str, str] | None = None, allowed: Iterable[str] = ()
+        self,
+        kinds: Sequence[Kind],
+        *,
+        known: Mapping[str, str] | None = None,
+        folded: Mapping[str, str] | None = None,
+        allowed: Iterable[str] = (),
     ) -> None:
-        families: dict[str, list[Kind]] = {}
-        for kind in kinds:
-            families.setdefault(kind.family, []).append(kind)
-        self._passes = [_Pass(family) for family in families.values()]
-        self._rank = {KNOWN: -1} | {kind.name: place for place, kind in enumerate(kinds)}
-        self._known = {value: label for value, label in (known or {}).items() if value}
-        self._labels = list(self._known.values())
-        self._automaton = _automaton(self._known)
+        self._passes = _passes(tuple(kinds))
+        self.rank: Mapping[str, int] = {KNOWN: -1} | {kind.name: place for place, kind in enumerate(kinds)}
+        """Which kind wins where two want the same characters: the lower figure."""
+        self._known = [values for values in (_Values(known or {}), _Values(folded or {}, fold=True)) if values]
         self._allowed = frozenset(allowed)
-        self._memo: OrderedDict[str, tuple[Span, ...]] = OrderedDict()
-        self._held = 0
 
     def __repr__(self) -> str:
-        return f"Scanner(passes={len(self._passes)}, known={len(self._known)}, allowed={len(self._allowed)})"
+        known = sum(map(len, self._known))
+        return f"Scanner(passes={len(self._passes)}, known={known}, allowed={len(self._allowed)})"
 
-    def scan(self, text: str) -> tuple[Span, ...]:
-        """What is private in `text`: spans in order, never overlapping. Remembered by the text.
+    def scan(self, text: str, due: float = math.inf) -> tuple[Span, ...]:
+        """What is private in `text`: spans in order, never overlapping.
 
-        Raises `DetectionFailed` when any part of the detection fails; then nothing at all is known about the text.
+        Raises `DetectionFailed` when any part of the detection fails, or the clock (`time.monotonic`) has passed
+        `due`; then nothing at all is known about the text.
         """
-        known = self._memo.get(text)
-        if known is not None:
-            self._memo.move_to_end(text)
-            return known
         try:
-            spans = tuple(self._look(text))
+            return tuple(self._look(text, due))
+        except DetectionFailed:
+            raise
         except Exception as error:  # noqa: BLE001  # whatever it is, its text may quote the caller's
-            raise DetectionFailed(f"A detector failed ({type(error).__name__}), so nothing was sent.") from None
-        self._remember(text, spans)
-        return spans
+            raise failed("A detector", error) from None
 
-    def _look(self, text: str) -> list[Span]:
+    def _look(self, text: str, due: float) -> list[Span]:
         data = text.encode("utf-8", "surrogatepass")
         found: list[_Found] = []
         for each in self._passes:
-            each.run(data, found)
+            each.run(data, found, due)
+        if not found and not self._known:
+            return []
         if len(data) != len(text):
             found = _characters(data, found)
         spans = [Span(start, end, kind.label, kind.name, kind.severity) for start, end, kind in found]
-        if self._automaton is not None:
-            hits = self._automaton.find_matches_as_indexes(text)
-            spans += [Span(a, b, self._labels[row], KNOWN, Severity.CRITICAL) for row, a, b in hits]
+        for values in self._known:
+            spans += values.spans(text)
         if self._allowed:
             spans = [span for span in spans if text[span.start : span.end] not in self._allowed]
-        return settle(spans, self._rank)
-
-    def _remember(self, text: str, spans: tuple[Span, ...]) -> None:
-        """Keep the answer, and forget the oldest when the texts grow over 8 million characters."""
-        self._memo[text] = spans
-        self._held += len(text)
-        while self._held > _MEMO_CHARS and self._memo:
-            oldest, _ = self._memo.popitem(last=False)
-            self._held -= len(oldest)
+        return settle(spans, self.rank)
 
 
-def _automaton(known: Mapping[str, str]) -> ahocorasick_rs.AhoCorasick | None:
-    if not known:
-        return None
-    return ahocorasick_rs.AhoCorasick(list(known), matchkind=ahocorasick_rs.MatchKind.LeftmostLongest)
+@lru_cache(maxsize=4)
+def _passes(kinds: tuple[Kind, ...]) -> tuple[_Pass, ...]:
+    """The passes of a table; compiled once, since only lists differ from one scanner to the next."""
+    families: dict[str, list[Kind]] = {}
+    for kind in kinds:
+        families.setdefault(kind.family, []).append(kind)
+    return tuple(_Pass(family) for family in families.values())
+
+
+class _Values:
+    """Values private by name, and where they stand in a text."""
+
+    __slots__ = ("_automaton", "_fold", "_labels", "_short")
+
+    def __init__(self, values: Mapping[str, str], *, fold: bool = False) -> None:
+        folded = _folded if fold else str
+        labels = {folded(readable(value)): label for value, label in values.items() if value}
+        self._fold = fold
+        self._labels = list(labels.values())
+        self._short = frozenset(row for row, value in enumerate(labels) if len(value) < _SHORT)
+        self._automaton = ahocorasick_rs.AhoCorasick(list(labels)) if labels else None
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """Every place of every value, overlapping ones too."""
+        if self._automaton is None:
+            return
+        text = _folded(readable(text)) if self._fold else readable(text)
+        for row, start, end in self._automaton.find_matches_as_indexes(text, overlapping=True):
+            if row not in self._short or is_whole(text, start, end):
+                yield Span(start, end, self._labels[row], KNOWN, Severity.CRITICAL)
+
+
+def readable(text: str) -> str:
+    """The text, as long as it was, with `?` for halves of surrogate pairs: not everything reads those."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def _folded(text: str) -> str:
+    """Small letters, as many as before: the dotted capital I alone would become two signs."""
+    return text.replace("İ", "I").lower()
+
+
+def is_whole(text: str, start: int, end: int) -> bool:
+    """Whether no letter or figure touches this part of the text."""
+    return not (start and text[start - 1].isalnum()) and not (end < len(text) and text[end].isalnum())

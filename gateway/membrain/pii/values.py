@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import phonenumbers
 import re2  # type: ignore[import-untyped]  # the package ships no types
 
 from membrain.pii import checks
@@ -35,6 +34,8 @@ _WORDY = re2.compile(
 _UUID = re.compile(rb"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _KEY_SIGNS = bytes(sign if sign in _WORD or sign in b".-" else 0x20 for sign in range(256))
 """Every sign a key is not made of becomes a blank."""
+_FIGURES = b"0123456789"
+_LETTERS = bytes(_WORD - set(_FIGURES))
 _CODE = re.compile(rb"[(\[{<>\\|]|::|->|\+\+|&&|==")
 _NO_KEY = re2.compile(
     rb"(?i)public|csrf|xsrf|authenticity|^accessor|foreign|primary|partition|sort[_-]?key|row[_-]?key|cache|integrity|checksum|digest|"
@@ -158,22 +159,26 @@ def iban(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     size = checks.iban_length(data[start : start + 2].decode("latin-1"))
     if size is None or (start and data[start - 1] in _WORD):
         return None
-    seen, place = 0, start
-    while place < end and seen < size:
-        seen, place = seen + (data[place] not in b" -"), place + 1
-    if seen < size or (place < len(data) and data[place] in _WORD):
+    bare = data[start:end].translate(None, b" -")[:size].decode("latin-1")
+    if len(bare) < size or not checks.iban_body(bare) or not checks.mod97(bare):
         return None
-    return (start, place) if checks.iban(data[start:place].decode("latin-1")) else None
+    seen, place = 0, start
+    while seen < size:
+        seen, place = seen + (data[place] not in b" -"), place + 1
+    return None if place < len(data) and data[place] in _WORD else (start, place)
 
 
 def card(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """A card number: issuer, length and Luhn; grouped by fours with dashes the grouping stands for Luhn."""
     if not _alone(data, start, end, b".-/"):
         return None
-    value = data[start:end].decode("latin-1")
-    if re.fullmatch(r"[3-6]\d{3}(?:-\d{4}){3}", value) or checks.card(value):
-        return (start, end) if len({sign for sign in value if not sign.isdigit()}) <= 1 else None
-    return None
+    value = data[start:end]
+    if b" " in value and b"-" in value:
+        return None
+    return (start, end) if _BY_FOURS.fullmatch(value) or checks.card(value.decode("latin-1")) else None
+
+
+_BY_FOURS = re.compile(rb"[3-6][0-9]{3}(?:-[0-9]{4}){3}")
 
 
 def count(low: int, high: int) -> Check:
@@ -208,43 +213,43 @@ def phone_abroad(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """A number with its country's code: of a length that the country has."""
     if not _alone(data, start, end, b".") or (start and data[start - 1] in b"+."):
         return None
-    bare = re.split(rb"(?i)\s?(?:x|ext)", data[start:end])[0].decode("latin-1")
-    number = "+" + checks.digits(bare.replace("(0)", "")).removeprefix("00")
-    if re.fullmatch(r"\+1\d{10}", number):
-        return start, end
-    try:
-        parsed = phonenumbers.parse(number)
-    except phonenumbers.NumberParseException:
-        return None
-    return (start, end) if phonenumbers.is_possible_number(parsed) else None
+    bare = _EXTENSION.split(data[start:end], 1)[0].decode("latin-1").replace("(0)", "")
+    return (start, end) if checks.abroad(checks.digits(bare).removeprefix("00")) else None
+
+
+_EXTENSION = re.compile(rb"(?i)\s?(?:x|ext)")
 
 
 def phone_american(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """Ten digits written the North American way; area and exchange begin with 2 to 9."""
     if not _alone(data, start, end, b".-/"):
         return None
-    value = checks.digits(re.split(rb"(?i)\s?(?:x|ext)", data[start:end])[0].decode("latin-1"))[-10:]
+    value = checks.digits(_EXTENSION.split(data[start:end], 1)[0].decode("latin-1"))[-10:]
     return (start, end) if value[0] in "23456789" and value[3] in "23456789" else None
-
-
-_TRUNK = ("GB", "FR", "DE", "IN", "IT", "AU", "NL", "JP")
-_PLAIN = ("ES", "PT", "PL")
 
 
 def phone_at_home(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """A grouped number without its country's code: some country's numbering plan has it."""
     if not _alone(data, start, end, b".-/:") or (start and data[start - 1] in b"+$#%"):
         return None
-    value = data[start:end].decode("latin-1")
-    if not 9 <= len(checks.digits(value)) <= 12 or re.search(rb"[0-9a-f]{2} $", data[max(0, start - 3) : start]):
+    number = checks.digits(data[start:end].decode("latin-1"))
+    if not 9 <= len(number) <= 12 or _HEX_BEFORE.search(data, max(0, start - 4), start):
         return None
-    for region in _TRUNK if value.lstrip("(").startswith("0") else _PLAIN:
-        try:
-            if phonenumbers.is_valid_number(phonenumbers.parse(value, region)):
-                return start, end
-        except phonenumbers.NumberParseException:
-            return None
-    return None
+    return (start, end) if checks.at_home(number) else None
+
+
+_HEX_BEFORE = re.compile(rb"(?<![A-Za-z0-9])[0-9a-f]{2} \Z")
+
+
+def dialled(data: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """Nine to fifteen digits, as they are dialled; a day is none."""
+    value = data[start:end]
+    if not _alone(data, start, end, b".-/:") or _DAY.match(value):
+        return None
+    return (start, end) if 9 <= len(value) - len(value.translate(None, _FIGURES)) <= 15 else None
+
+
+_DAY = re.compile(rb"(?:19|20)[0-9]{2}[-/. ][01]?[0-9][-/. ]|[0-3]?[0-9][-/. ][01]?[0-9][-/. ](?:19|20)[0-9]{2}")
 
 
 def social(data: bytes, start: int, end: int) -> tuple[int, int] | None:
@@ -267,16 +272,16 @@ def _key(data: bytes, start: int) -> bytes:
 
 
 def _looks_made(value: bytes) -> bool:
-    """Whether a machine's dice made this: no words, letters with figures, much variety."""
-    figures = sum(48 <= sign <= 57 for sign in value)
-    letters = sum(sign in _WORD for sign in value) - figures
+    """Whether a machine's dice made this: no words, letters with figures, much variety. The cheap questions first."""
+    figures = len(value) - len(value.translate(None, _FIGURES))
+    if not figures and not (len(value) >= 20 and value != value.lower() and value != value.upper()):
+        return False
+    letters = len(value) - len(value.translate(None, _LETTERS))
     if not letters:
         return figures >= 15 and len(set(value)) > 5
     if len(value) < 10 or _WORDY.fullmatch(value) or _HOST.fullmatch(value):
         return False
     if sum(len(word) for word in _WORDS.findall(value)) * 2 > len(value):
-        return False
-    if not figures and not (len(value) >= 20 and value != value.lower() and value != value.upper()):
         return False
     return checks.entropy(value.decode("latin-1")) >= (3.0 if len(value) >= 16 else 2.6)
 
@@ -331,11 +336,11 @@ def assigned(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     if len(value) < 5 or data[end : end + 3] == b"..." or (not quoted and value.isalpha()):
         return None
     if len(value) > _LONG and b"=" in value[:_LONG]:
-        return None
+        return None if quoted or spaced else _past_chain(value, start)
     key = _key(data, start)
     if _UUID.fullmatch(value):
         return (start, end) if _UUID_KEY.search(key) else None
-    if _NO_KEY.search(key) or _stands_in(value) or not _private(value, key, quoted=quoted):
+    if not _private(value, key, quoted=quoted) or _stands_in(value) or _NO_KEY.search(key):
         return None
     return start, end
 
@@ -348,6 +353,15 @@ def _private(value: bytes, key: bytes, *, quoted: bool) -> bool:
     if b" " in value or (_CODE.search(value) and not quoted):
         return False
     return _looks_made(value)
+
+
+def _past_chain(value: bytes, start: int) -> tuple[int, int] | None:
+    """Where a chain of bare assignments nears its end: every link before that has a longer chain behind it."""
+    links = value.split(b"=")
+    if max(map(len, links)) * 2 > _LONG:
+        return None
+    place = start + len(value) - _LONG
+    return place, place
 
 
 _QUOTED = {sign: re.compile(rb"(?:\\.|[^\n\\" + sign + rb"]){1,512}") for sign in (b'"', b"'", b"`")}
@@ -370,6 +384,16 @@ def handed(data: bytes, start: int, end: int) -> tuple[int, int] | None:
         return None
     rest = _REST.match(data, end)
     return start, rest.end() if rest and data[end - 1] in _WORD else end
+
+
+def quoted_name(data: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """A name between quotation marks; not the word for one, not a type's."""
+    if data[start - 1 : start] not in {b'"', b"'"} or data[end : end + 1] != data[start - 1 : start]:
+        return None
+    return None if _NO_NAME.search(data[start:end]) else (start, end)
+
+
+_NO_NAME = re.compile(rb"(?i)name|string|text|field|unknown|required|invalid|optional|^(?:none|null|test|user|value)$")
 
 
 def key_block(data: bytes, start: int, end: int) -> tuple[int, int] | None:

@@ -24,6 +24,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
 from hmac import compare_digest
+from typing import Protocol
 
 import msgspec
 
@@ -52,6 +53,16 @@ _WIDEST = len(r"\u005F")
 _LOOSE = re.IGNORECASE | re.ASCII
 
 _OPEN_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+
+
+class Follows(Protocol):
+    """Knows where in a text that is being restored a value would come to stand."""
+
+    def advance(self, text: str) -> None:
+        """Take note of *text*, which comes next."""
+
+    def withholds(self, label: str, value: str) -> bool:
+        """Whether *value* must not be put where the text now is."""
 
 
 class _Kept:
@@ -112,7 +123,7 @@ class Vault:
         """*text* with placeholders for what was found in it."""
         return _edited(text, self.edits(text, findings))
 
-    def edits(self, text: str, findings: Iterable[Finding]) -> list[Edit]:
+    def edits(self, text: str, findings: Iterable[Finding], *, quoted: bool = True) -> list[Edit]:
         """What has to be put where, in order and without overlaps, so that nothing found is left in *text*.
 
         Findings that overlap are masked as one, under the label of the longest. One that is empty or lies outside of
@@ -121,9 +132,10 @@ class Vault:
 
         Give it the texts of a request in their order, those without findings too (unless `may_quote` says no): what
         becomes of a text then depends on the ones before it only, and a provider's prompt cache stays warm.
+        With *quoted* off, placeholders in *text* are the model's own words and stay.
         """
         edits: list[Edit] = []
-        quotes, last = MARK in text, 0
+        quotes, last = quoted and MARK in text, 0
         for start, end, label in _merged(findings, len(text)):
             if quotes:
                 edits += self._quotations(text, last, start)
@@ -189,10 +201,13 @@ class Vault:
         done, end = self.replaced(text, escape="", withhold=withhold)
         return done + text[end:] if end else text
 
-    def replaced(self, text: str, *, escape: str | None = None, withhold: Collection[str] = ()) -> tuple[str, int]:
+    def replaced(
+        self, text: str, *, escape: str | None = None, withhold: Collection[str] = (), follows: Follows | None = None
+    ) -> tuple[str, int]:
         """*text* restored as far as its last placeholder, and where that ends (0 if there is none).
 
         With *escape* the text is JSON: the part of an escape that the text before it broke off in, mostly "".
+        *follows* is told the text before each placeholder, and may keep the value from being put there.
         """
         if not self._kept:
             return "", 0
@@ -200,6 +215,9 @@ class Vault:
         at = 0
         for start, end, kept in self.places(text, escape):
             held = kept.label in withhold and not kept.quoted
+            if follows is not None:
+                follows.advance(text[at:start])
+                held = held or (not kept.quoted and follows.withholds(kept.label, kept.value))
             if not kept.quoted:
                 (self.withheld if held else self.restored)[kept.label] += 1
             value = text[start:end] if held else kept.value if escape is None else _escaped(kept.value)

@@ -16,6 +16,7 @@ from membrain.dialects.base import Chunk
 from membrain.egress import HOP_HEADER, Reply, Upstream
 from membrain.errors import ProviderFailed
 from membrain.providers.base import (
+    FORWARDED,
     PROBE_SECONDS,
     Ask,
     NativeProvider,
@@ -27,7 +28,7 @@ from membrain.records import ProviderState
 VERSION = "2023-06-01"
 """Of the API we speak, sent as `anthropic-version`."""
 
-_FORWARDED = ("anthropic-beta", HOP_HEADER)
+_FORWARDED = (*FORWARDED["messages"], HOP_HEADER)
 
 
 class AnthropicProvider(NativeProvider):

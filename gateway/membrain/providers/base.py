@@ -26,7 +26,13 @@ from membrain.schemas import ChatCompletionRequest, ChatCompletionResponse, Chat
 
 PROBE_SECONDS = 3.0
 
-DIRECT = Passport(exchange="", written=True, private=False)
+FORWARDED = {
+    "chat": ("openai-organization", "openai-project", "openai-beta", "idempotency-key"),
+    "messages": ("anthropic-beta",),
+}
+"""Headers of the caller's that a provider goes by, by the dialect that it speaks. No other one leaves."""
+
+DIRECT = Passport(exchange="", written=True, looked=True, private=False)
 """For the documented `chat` and `stream_chat`, called as a library without the gateway's rooms around them."""
 
 

@@ -13,6 +13,7 @@ from membrain.dialects.base import Chunk
 from membrain.egress import HOP_HEADER, Reply, Upstream
 from membrain.errors import ProviderFailed
 from membrain.providers.base import (
+    FORWARDED,
     PROBE_SECONDS,
     Ask,
     NativeProvider,
@@ -22,7 +23,7 @@ from membrain.providers.base import (
 )
 from membrain.records import ProviderState
 
-_FORWARDED = ("openai-organization", "openai-project", "openai-beta", "idempotency-key", HOP_HEADER)
+_FORWARDED = (*FORWARDED["chat"], HOP_HEADER)
 
 
 class OpenAIProvider(NativeProvider):

@@ -7,6 +7,7 @@ Out: the outcome is committed before the answer's end goes to the caller, and th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
 from typing import ClassVar
 
@@ -21,16 +22,18 @@ class Audit(Stage):
 
     name: ClassVar[str] = "audit"
 
-    def __init__(self, log: AuditLog, live: Live) -> None:
+    def __init__(self, log: AuditLog, live: Live, clean: Callable[[str], str] = str) -> None:
+        """*clean* gives a name that a caller chose as it may be put on record."""
         self._log = log
         self._live = live
+        self._clean = clean
 
     async def enter(self, exchange: Exchange) -> None:
         self._live.began()
-        exchange.written = self._log.intend(intent_of(exchange))
+        exchange.written = self._log.intend(intent_of(exchange, self._clean))
 
     async def leave(self, exchange: Exchange) -> None:
-        record = outcome_of(exchange)
+        record = outcome_of(exchange, self._clean)
         try:
             await self._log.conclude(record)
         finally:
@@ -45,7 +48,7 @@ def _heard(written: asyncio.Future[None] | None) -> None:
         written.exception()
 
 
-def intent_of(exchange: Exchange) -> AuditRecord:
+def intent_of(exchange: Exchange, clean: Callable[[str], str] = str) -> AuditRecord:
     """What is known before anything was done."""
     said, hints = exchange.said, exchange.hints
     return AuditRecord(
@@ -53,15 +56,15 @@ def intent_of(exchange: Exchange) -> AuditRecord:
         time=exchange.time,
         dialect=said.dialect,
         path=exchange.path,
-        model=said.model,
+        model=clean(said.model),
         stream=said.stream,
         private=hints.private,
-        tier=hints.tier,
-        user=exchange.user,
+        tier=clean(hints.tier) if hints.tier else None,
+        user=clean(exchange.user),
     )
 
 
-def outcome_of(exchange: Exchange) -> AuditRecord:
+def outcome_of(exchange: Exchange, clean: Callable[[str], str] = str) -> AuditRecord:
     """What is known when it is over."""
     said, hints, caller, tokens = exchange.said, exchange.hints, exchange.caller, exchange.tokens
     return AuditRecord(
@@ -69,14 +72,14 @@ def outcome_of(exchange: Exchange) -> AuditRecord:
         time=exchange.time,
         dialect=said.dialect,
         path=exchange.path,
-        model=said.model,
+        model=clean(said.model),
         stream=said.stream,
         private=hints.private,
-        tier=(exchange.decision.tier if exchange.decision else None) or hints.tier,
+        tier=(exchange.decision.tier if exchange.decision else None) or (clean(hints.tier) if hints.tier else None),
         caller=caller.name,
         key_id=caller.key_id,
         project=caller.project,
-        user=exchange.user,
+        user=clean(exchange.user),
         answered_model=exchange.answered_model,
         provider=exchange.provider,
         local=exchange.local,
@@ -91,6 +94,10 @@ def outcome_of(exchange: Exchange) -> AuditRecord:
         reasoning_tokens=tokens.reasoning if tokens else None,
         estimated=tokens.estimated if tokens else False,
         cost_micros=exchange.cost_micros,
+        pii_findings_count=sum(exchange.found.values()),
+        pii_labels=tuple(sorted(exchange.found)),
+        findings=exchange.findings,
+        answer_labels=exchange.answer_labels,
         attempts=exchange.attempts,
         steps=tuple(Step(room, round(ms, 3)) for room, ms in exchange.steps),
         decision=exchange.decision,

@@ -80,7 +80,7 @@ class Dispatch(Stage):
         provider = self._registry.providers.get(candidate.provider)
         if provider is None:  # the providers were read anew since the route was decided
             raise ProviderFailed(f"{candidate.provider} was just taken away.", provider=candidate.provider, status=503)
-        passport = Passport(exchange.id, written=True, private=exchange.hints.private)
+        passport = Passport(exchange.id, written=True, looked=exchange.looked, private=exchange.hints.private)
         return provider.answer(Ask(exchange.said, candidate.model, passport, exchange.forwarded))
 
     def _cost(self, exchange: Exchange, tokens: Tokens) -> int | None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from membrain.records import Attempt, AuditRecord
-from membrain_cli.chat.session import Asking, Session, Totals, receipt
+from membrain.records import Attempt, AuditRecord, Candidate, Decision, Finding
+from membrain_cli.chat.session import Asking, Session, Totals, nothing_left, receipt, went_to
 from membrain_cli.console import CommandError, Exit
 from tests.served import Served
 from tests.sink import Reply, Sink
@@ -239,6 +239,77 @@ def test_totals_never_hide_a_cost_that_is_unknown(records: list[AuditRecord], li
     for each in records:
         totals.add(each)
     assert " · ".join(totals.parts()) == line
+
+
+@pytest.mark.parametrize(
+    ("actions", "masked"),
+    [(["redact"], True), (["confirm", "redact"], True), (["log"], False), (["redact", "log"], False), ([], True)],
+)
+def test_values_are_called_masked_only_if_all_of_them_were(actions: list[str], masked: bool) -> None:
+    """Where they were not, the record does not tell how many were."""
+    findings = tuple(Finding("EMAIL", "messages[0].content", action) for action in actions)
+    found = record(pii_findings_count=2, findings=(*findings, Finding("SECRET", "answer", "withheld")))
+    totals = Totals()
+    totals.add(found)
+    assert receipt(found)[-1] == ("2 masked" if masked else "2 found")
+    assert totals.masked == (2 if masked else 0)
+
+
+# --- where it went -------------------------------------------------------------------------------------------
+
+OPENAI = Candidate("gpt-4o", "openai", True, "first")
+CLAUDE = Candidate("claude-haiku", "anthropic", True, "fallback")
+LLAMA = Candidate("ollama/llama3", "ollama", True, "local", local=True)
+
+
+def routed(*tried: Candidate, **more: Any) -> AuditRecord:
+    """An exchange in which these were tried, one after the other."""
+    attempts = tuple(Attempt(each.provider, each.model, 9.0) for each in tried)
+    decision = Decision("auto", None, False, (OPENAI, CLAUDE, LLAMA))
+    return record(attempts=attempts, decision=decision, **{"provider": None, **more})
+
+
+@pytest.mark.parametrize(
+    ("made", "gone"),
+    [
+        (routed(OPENAI, provider="openai"), ["openai"]),
+        (routed(OPENAI, CLAUDE, provider="anthropic"), ["openai", "anthropic"]),
+        (routed(OPENAI, OPENAI, outcome="failed"), ["openai"]),
+        (routed(LLAMA, provider="ollama", local=True), []),
+        (routed(OPENAI, LLAMA, provider="ollama", local=True), ["openai"]),
+        (routed(LLAMA, OPENAI, provider="openai"), ["openai"]),
+        (routed(LLAMA, outcome="failed"), []),
+        (record(attempts=(Attempt("ollama", "m", 9.0, "x"),), outcome="failed"), ["ollama"]),
+        (record(attempts=(Attempt("local", "m", 9.0),), provider="local", local=True), []),
+    ],
+)
+def test_it_went_to_whoever_was_asked_and_is_not_known_to_be_here(made: AuditRecord, gone: list[str]) -> None:
+    assert went_to(made) == gone
+    assert bool(nothing_left(made)) is not bool(gone)
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (record(cached=True, provider=None), "it was answered by the cache."),
+        (routed(LLAMA, answered_model="llama3", local=True), "ollama/llama3 answered on this machine."),
+        (record(answered_model="local/default", local=True), "local/default answered on this machine."),
+        (routed(LLAMA, outcome="failed"), "only models on this machine were asked."),
+        (record(provider=None, outcome="refused", error="pii_blocked"), "it was refused (pii blocked)."),
+    ],
+)
+def test_nothing_left_and_why(made: AuditRecord, why: str) -> None:
+    assert nothing_left(made) == f"Nothing left: {why}"
+
+
+@pytest.mark.parametrize("outcome", ["aborted", "interrupted", "open", "failed"])
+def test_of_what_ended_before_anybody_spoke_nobody_says_that_nothing_left(outcome: str) -> None:
+    """The caller may have gone while a provider was thinking."""
+    assert nothing_left(record(provider=None, outcome=outcome)) == ""
+
+
+def test_an_answer_that_was_blocked_does_not_make_the_question_stay() -> None:
+    assert nothing_left(routed(OPENAI, provider="openai", outcome="refused", error="pii_blocked")) == ""
 
 
 # --- failures ------------------------------------------------------------------------------------------------

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from membrain.records import AuditRecord
+from membrain.records import Attempt, AuditRecord
 from membrain_cli.chat import slash
 from membrain_cli.chat.session import Asking, Session
 from membrain_cli.console import CommandError, Console
-from tests.sink import Sink
+from tests.served import Served
+from tests.sink import Reply, Sink
 
 
 class Answers(io.StringIO):
@@ -74,6 +76,24 @@ def talk(sink: Sink) -> Iterator[Talk]:
 def fresh(sink: Sink) -> Talk:
     """A conversation in which nothing was said."""
     return Talk(Console(Answers("n\n"), io.StringIO(), io.StringIO(), {}), Session(sink.url))
+
+
+@dataclass
+class Heard(Talk):
+    """A conversation with a real gateway, in which questions are asked."""
+
+    def say(self, text: str) -> None:
+        """Ask *text*, and hear all of the answer."""
+        for _ in self.session.ask(text):
+            pass
+
+
+@pytest.fixture
+def heard(served: Served) -> Iterator[Heard]:
+    """A conversation with a gateway whose provider says what it hears."""
+    session = Session(served.url, asking=Asking("gpt-4o-echo"))
+    yield Heard(Console(Answers(""), io.StringIO(), io.StringIO(), {}), session)
+    session.hang_up()
 
 
 # --- finding -------------------------------------------------------------------------------------------------
@@ -335,6 +355,121 @@ def test_quit_leaves(talk: Talk) -> None:
     assert talk.left
 
 
+# --- what left -----------------------------------------------------------------------------------------------
+
+MAIL = "ada.lovelace@corp-mail.net"
+
+
+def shown(talk: Talk, line: str) -> str:
+    """What *line* writes to stdout."""
+    stream = talk.console.stdout
+    assert isinstance(stream, io.StringIO)
+    before = len(stream.getvalue())
+    talk.do(line)
+    return stream.getvalue()[before:]
+
+
+def test_sent_shows_what_the_provider_got(heard: Heard, sink: Sink) -> None:
+    heard.say(f"Draft a reply to {MAIL}")
+    (got,) = [message["content"] for message in sink.requests[-1].json()["messages"]]
+    assert re.fullmatch(r"Draft a reply to EMAIL_\w{16}", got)
+    assert heard.session.last_answer == f"Draft a reply to {MAIL}"
+    assert shown(heard, "/sent") == f"What left this machine:\n  user   {got}\n"
+
+
+def test_sent_shows_the_last_question_and_all_of_it_when_asked(heard: Heard, sink: Sink) -> None:
+    heard.session.asking.system = f"Write to {MAIL} only."
+    heard.session.asking.temperature = 0.5
+    heard.say("One")
+    heard.say(f"Two\nfor {MAIL}")
+    system, *_, last = (message["content"] for message in sink.requests[-1].json()["messages"])
+    two = last.replace("\n", "\n         ")
+    assert shown(heard, "/sent") == f"What left this machine:\n  user   {two}\n"
+    assert shown(heard, "/sent all").splitlines() == [
+        "What left this machine:",
+        f"  system        {system}",
+        "  user          One",
+        "  assistant     One",
+        "  user          Two",
+        f"                {last.splitlines()[1]}",
+        "  temperature   0.5",
+    ]
+
+
+def test_sent_says_that_nothing_left_and_what_the_model_here_was_given(heard: Heard, sink: Sink) -> None:
+    heard.session.asking = Asking("ollama/llama3:latest", private=True)
+    heard.say(f"I am {MAIL}")
+    got = sink.requests[-1].json()["messages"][0]["content"]
+    assert shown(heard, "/sent") == (
+        f"Nothing left: ollama/llama3:latest answered on this machine.\nIt was given:\n  user   {got}\n"
+    )
+
+
+def test_sent_says_that_nothing_left_of_what_was_refused(heard: Heard) -> None:
+    """And never shows the question before instead."""
+    heard.say("Hello")
+    heard.session.asking.private = True
+    with pytest.raises(CommandError):
+        heard.say(f"I am {MAIL}")
+    assert shown(heard, "/sent") == "Nothing left: it was refused (private refused).\n"
+
+
+def test_sent_shows_what_a_provider_got_that_failed(heard: Heard) -> None:
+    heard.session.asking.model = "gpt-4o-status-500"
+    with pytest.raises(CommandError):
+        heard.say("Hello")
+    assert shown(heard, "/sent") == "What left this machine, to openai:\n  user   Hello\n"
+
+
+def test_sent_shows_what_left_though_the_answer_was_stopped(heard: Heard) -> None:
+    heard.session.asking.model = "gpt-4o-slow-20-chunks-200"
+    answer = heard.session.ask("Go on")
+    next(iter(answer))
+    answer.stop()
+    assert shown(heard, "/sent") == "What left this machine:\n  user   Go on\n"
+
+
+def test_sent_forgets_no_question_that_was_cleared_here(heard: Heard) -> None:
+    heard.say("Hello")
+    heard.do("/clear")
+    assert shown(heard, "/sent").endswith("user   Hello\n")
+
+
+@pytest.mark.parametrize("word", ["", " all"])
+def test_sent_waits_for_a_question(fresh: Talk, talk: Talk, word: str) -> None:
+    """One of a conversation that was opened was not asked here."""
+    assert fresh.refuses(f"/sent{word}") == talk.refuses(f"/sent{word}") == "Nothing was asked yet."
+
+
+def test_sent_knows_two_forms_only(heard: Heard) -> None:
+    heard.say("Hello")
+    assert heard.refuses("/sent everything") == "It is /sent, or /sent all for the whole request."
+
+
+def test_sent_does_not_guess_about_a_question_without_an_id(fresh: Talk) -> None:
+    """Stopped before a word came, it may have left or not."""
+    fresh.session.draft = "Hello"
+    with pytest.raises(CommandError) as caught:
+        fresh.do("/sent")
+    assert "cannot be told here" in caught.value.message
+    assert caught.value.remedies == (("Look it up", "membrain audit"),)
+
+
+def test_sent_says_why_it_is_not_kept(talk: Talk, sink: Sink) -> None:
+    talk.session._id = "7f3a"
+    record = AuditRecord("7f3a", "t", "chat", "/", "auto", attempts=(Attempt("openai", "gpt-4o", 9.0),))
+    error = {"message": "Nothing is kept of it. It was long ago.", "code": "not_kept"}
+    sink.script("/api/audit/7f3a", Reply(200, record.to_dict()))
+    sink.script("/api/sent/7f3a", Reply(404, {"error": error}))
+    assert talk.refuses("/sent") == "Nothing is kept of it. It was long ago."
+
+
+def test_sent_does_not_wait_for_a_gateway_that_is_gone(talk: Talk) -> None:
+    talk.session._id = "7f3a"
+    talk.session.url = "http://127.0.0.1:9"
+    assert talk.refuses("/sent") == "The gateway does not answer at http://127.0.0.1:9."
+
+
 # --- completion ----------------------------------------------------------------------------------------------
 
 
@@ -347,6 +482,7 @@ def test_quit_leaves(talk: Talk) -> None:
         ("/model au", ["/model auto"]),
         ("/tier b", ["/tier balanced", "/tier best"]),
         ("/private o", ["/private on", "/private off"]),
+        ("/sent ", ["/sent all"]),
         ("/temp 1", []),
         ("/nothing x", []),
         ("Dear Sir", []),

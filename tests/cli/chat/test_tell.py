@@ -13,10 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from membrain.records import AuditRecord
+from membrain.records import Attempt, AuditRecord
 from membrain_cli.chat.session import Asking, Session
-from membrain_cli.chat.tell import Ear, Plain, draws, receipt_line, say_demo, stopped_line, tell, without_echo
-from membrain_cli.console import CONTROLS, CommandError, Console
+from membrain_cli.chat.tell import (
+    Ear,
+    Plain,
+    draws,
+    left_line,
+    receipt_line,
+    say_demo,
+    sent_lines,
+    stopped_line,
+    tell,
+    without_echo,
+)
+from membrain_cli.console import CONTROLS, CommandError, Console, visible
 from tests.sink import Sink
 
 
@@ -234,3 +245,75 @@ def test_a_quiet_console_keeps_the_note_for_later(tmp_path: Path) -> None:
     shell = console(quiet=True)
     say_demo(shell, local(), tmp_path / "told")
     assert (said(shell.stderr), list(tmp_path.iterdir())) == ("", [])
+
+
+# --- what left -----------------------------------------------------------------------------------------------
+
+PLACEHOLDER = "EMAIL_4qvzscd5nf9v9739"
+
+
+def lines_of(*messages: object, whole: bool = False, **more: object) -> list[str]:
+    """What is shown of a request with *messages*."""
+    made = console()
+    return [visible(each) for each in sent_lines(made, {"messages": list(messages), **more}, whole=whole)]
+
+
+def user(content: object) -> dict[str, object]:
+    return {"role": "user", "content": content}
+
+
+def test_placeholders_stand_out_where_there_is_colour() -> None:
+    made = console(tty=True)
+    for each in sent_lines(made, {"messages": [user(f"To {PLACEHOLDER}, soon")]}):
+        made.out(each)
+    assert said(made.stdout) == f"  \x1b[2muser   \x1b[0mTo \x1b[1m{PLACEHOLDER}\x1b[0m, soon\n"
+
+
+def test_what_left_is_shown_from_the_last_question_on() -> None:
+    """What a tool said after it left with it."""
+    spoken = [user("One"), {"role": "assistant", "content": "1"}, user("Two"), {"role": "tool", "content": "2"}]
+    assert lines_of(*spoken) == ["  user   Two", "  tool   2"]
+
+
+def test_a_request_without_a_question_is_shown_from_its_beginning() -> None:
+    assert lines_of({"role": "system", "content": "Be brief."}) == ["  system   Be brief."]
+
+
+def test_nothing_of_a_request_is_kept_from_the_person() -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c"}], "refusal": None}
+    parts = user([{"type": "text", "text": "ü"}])
+    assert lines_of(parts, call, whole=True, tools=[], model="m", stream=True, seed=7) == [
+        '  user        [{"type": "text", "text": "ü"}]',
+        '  assistant   {"tool_calls": [{"id": "c"}]}',
+        "  tools       []",
+        "  seed        7",
+    ]
+
+
+@pytest.mark.parametrize("messages", [None, "x", [1, None], []])
+def test_a_request_of_another_shape_shows_nothing_and_breaks_nothing(messages: object) -> None:
+    assert list(sent_lines(console(), {"messages": messages})) == []
+
+
+def test_what_left_cannot_drive_the_terminal() -> None:
+    made = console(tty=True, NO_COLOR="1")
+    for each in sent_lines(
+        made, {"messages": [{"role": "user\x1b[2J", "content": f"a\x1b]0;x\x07{PLACEHOLDER}\x9b31m"}]}
+    ):
+        made.out(each)
+    assert not CONTROLS.search(said(made.stdout))
+    assert PLACEHOLDER in said(made.stdout)
+
+
+@pytest.mark.parametrize(
+    ("tried", "provider", "line"),
+    [
+        (["openai"], "openai", "What left this machine:"),
+        (["openai", "anthropic"], "anthropic", "What left this machine, to openai and anthropic:"),
+        (["openai"], None, "What left this machine, to openai:"),
+        ([], None, "What left this machine:"),
+    ],
+)
+def test_whoever_was_given_it_without_answering_is_named(tried: list[str], provider: str | None, line: str) -> None:
+    attempts = tuple(Attempt(each, "m", 9.0) for each in tried)
+    assert left_line(local(provider=provider, local=False, attempts=attempts)) == line

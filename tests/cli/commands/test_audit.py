@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import subprocess
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from membrain.records import Attempt, AuditRecord, Step
+from membrain.records import Attempt, AuditRecord, Finding, Step
 from membrain_cli import console
 from membrain_cli.commands import audit
 from membrain_cli.console import CommandError, Console, Exit, visible
 from tests.cli.shell import Screen, command, invoke, membrain
 from tests.cli.terminal import Terminal
 from tests.served import Served
+from tests.sink import Sink
 
 NOW = datetime(2026, 11, 21, 14, 2, 15, tzinfo=UTC)
 
@@ -313,6 +315,133 @@ def test_counts_of_ours_are_called_so(shell: Console) -> None:
 
 def test_the_cache_answers_in_its_own_name(shell: Console) -> None:
     assert any("by the cache" in line for line in told(shell, record(cached=True)))
+
+
+# --- what was found, and what left ---------------------------------------------------------------------------
+
+
+def pii_lines(shell: Console, *found: tuple[str, str, str], **more: Any) -> list[str]:
+    """The lines about private values, for findings of these labels, places and actions."""
+    findings = tuple(Finding(*each) for each in found)
+    labels = tuple(sorted({each.label for each in findings if each.place != "answer"}))
+    made = record(findings=findings, pii_labels=labels, **more)
+    lines = told(shell, made)
+    end = next(place for place, line in enumerate(lines) if line.startswith("  kept "))
+    first = next(place for place, line in enumerate(lines) if line.startswith("  tokens ")) + 1
+    assert [line[:13].strip() for line in lines[first:end]] == ["pii", *[""] * (end - first - 1)]
+    return [line[13:] for line in lines[first:end]]
+
+
+ONE, TWO = "messages[0].content", "messages[2].content"
+
+
+@pytest.mark.parametrize(
+    ("found", "count", "lines"),
+    [
+        ([("EMAIL", ONE, "redact")], 3, ["3 EMAIL (masked)", f"in {ONE}"]),
+        (
+            [("EMAIL", ONE, "redact"), ("EMAIL", TWO, "redact"), ("PHONE", ONE, "redact")],
+            3,
+            ["2 EMAIL, 1 PHONE (masked)", f"in {ONE}, {TWO}"],
+        ),
+        (  # the record does not tell how many of which
+            [("EMAIL", ONE, "redact"), ("PHONE", ONE, "redact")],
+            5,
+            ["5 EMAIL, PHONE (masked)", f"in {ONE}"],
+        ),
+        (
+            [("EMAIL", ONE, "redact"), ("PHONE", ONE, "log")],
+            2,
+            ["1 EMAIL (masked)", "1 PHONE (let through, and noted)", f"in {ONE}"],
+        ),
+        (
+            [("EMAIL", ONE, "redact"), ("PHONE", ONE, "alert")],
+            9,
+            ["EMAIL (masked)", "PHONE (let through, and told)", f"in {ONE}"],
+        ),
+        ([("SSN", ONE, "block")], 1, ["1 SSN (refused)", f"in {ONE}"]),
+        ([("SSN", ONE, "a new word")], 1, ["1 SSN (a new word)", f"in {ONE}"]),
+        (
+            [("EMAIL", f"tools[{number}].description", "redact") for number in range(8)],
+            8,
+            ["8 EMAIL (masked)", f"in {', '.join(f'tools[{number}].description' for number in range(6))} and 2 more"],
+        ),
+        ([("SECRET", "answer", "withheld")], 0, ["SECRET kept out of a tool's URL"]),
+    ],
+)
+def test_what_was_found_is_told_with_what_became_of_it_and_where(
+    shell: Console, found: list[tuple[str, str, str]], count: int, lines: list[str]
+) -> None:
+    assert pii_lines(shell, *found, pii_findings_count=count) == lines
+
+
+def test_what_first_appeared_in_the_answer_is_told(shell: Console) -> None:
+    seen = pii_lines(shell, ("PHONE", ONE, "redact"), pii_findings_count=1, answer_labels=("EMAIL", "IBAN"))
+    assert seen == ["1 PHONE (masked)", f"in {ONE}", "first seen in the answer: EMAIL, IBAN"]
+    assert pii_lines(shell, pii_findings_count=0, answer_labels=("EMAIL",)) == ["first seen in the answer: EMAIL"]
+    assert pii_lines(shell, pii_findings_count=0, answer_labels=("UNSCANNED",)) == ["the answer could not be looked at"]
+
+
+MAIL = "ada.lovelace@corp-mail.net"
+
+
+def test_show_tells_of_a_real_exchange_what_was_found(served: Served, beside: dict[str, str]) -> None:
+    id = served.chat(f"{MAIL} and {MAIL}").headers["x-request-id"]
+    shown = invoke(["audit", "show", id], beside).out
+    assert "  pii        2 EMAIL (masked)\n             in messages[0].content\n" in shown
+    assert MAIL not in shown
+
+
+def test_sent_is_what_the_provider_got(served: Served, beside: dict[str, str], sink: Sink) -> None:
+    id = served.chat(f"I am {MAIL}", seed=7).headers["x-request-id"]
+    piped = invoke(["audit", "show", id[:8], "--sent"], beside)
+    assert (piped.status, piped.err) == (0, "")
+    assert json.loads(piped.out) == sink.requests[-1].json()
+    assert MAIL not in piped.out
+
+
+def test_sent_as_json_tells_its_seal_and_findings_too(served: Served, beside: dict[str, str], sink: Sink) -> None:
+    id = served.chat(f"I am {MAIL}").headers["x-request-id"]
+    left = json.loads(invoke(["audit", "show", id, "--sent", "--json"], beside).out)
+    assert left["sha256"] == hashlib.sha256(sink.requests[-1].body).hexdigest()
+    assert [finding["label"] for finding in left["findings"]] == ["EMAIL"]
+
+
+def test_sent_is_laid_out_for_a_person(served: Served, beside: dict[str, str], sink: Sink) -> None:
+    id = served.chat(f"I am {MAIL}").headers["x-request-id"]
+    ran = invoke(["audit", "show", id, "--sent"], beside, tty=True)
+    got = sink.requests[-1]
+    assert ran.out == json.dumps(got.json(), indent=2) + "\n"
+    assert ran.err.splitlines() == [
+        "What left this machine:",
+        f"{len(got.body)} bytes   sha256 {hashlib.sha256(got.body).hexdigest()}",
+    ]
+
+
+def test_sent_says_that_a_model_on_this_machine_answered(served: Served, beside: dict[str, str]) -> None:
+    id = served.chat("Hello", model="ollama/llama3:latest").headers["x-request-id"]
+    ran = invoke(["audit", "show", id, "--sent"], beside, tty=True)
+    assert ran.err.startswith("Nothing left: ollama/llama3:latest answered on this machine. It was given:\n")
+    assert '"Hello"' in ran.out
+
+
+def test_sent_says_that_what_was_refused_did_not_leave(served: Served, beside: dict[str, str]) -> None:
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+    id = served.post("/v1/chat/completions", body, **{"x-membrain-private": "true"}).headers["x-request-id"]
+    ran = invoke(["audit", "show", id, "--sent"], beside)
+    assert (ran.status, ran.out, ran.err) == (1, "", "✗ Nothing left: it was refused (private refused).\n")
+
+
+def test_sent_says_why_it_is_not_kept(served: Served, beside: dict[str, str]) -> None:
+    id = served.chat("Hello").headers["x-request-id"]
+    served.stop()
+    ran = invoke(["audit", "show", id, "--sent"], beside)
+    assert (ran.status, ran.out) == (Exit.DOWN, "")
+    assert ran.err == "✗ What left is kept in the gateway's memory only, and the gateway is not running.\n"
+    served.start()
+    ran = invoke(["audit", "show", id, "--sent"], beside)
+    assert (ran.status, ran.out) == (Exit.FAILED, "")
+    assert "in memory only, for the last 100 exchanges" in ran.err
 
 
 def test_bars_have_ascii_twins() -> None:

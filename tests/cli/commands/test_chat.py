@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from membrain_cli import daemon
+from membrain_cli.commands.chat import masking
 from membrain_cli.console import Exit
-from tests.cli.shell import command, invoke, membrain
+from tests.cli.shell import command, environment, invoke, membrain
 from tests.cli.standin import put_in_place
 from tests.cli.terminal import Terminal
 from tests.served import Served
@@ -20,7 +23,7 @@ from tests.sink import Sink
 PROMPT = "› "  # noqa: RUF001  # as it is drawn
 
 
-def asked(sink: Sink) -> list[dict[str, object]]:
+def asked(sink: Sink) -> list[dict[str, Any]]:
     """What was posted to the upstream."""
     return [request.json() for request in sink.requests if request.method == "POST"]
 
@@ -174,7 +177,7 @@ def test_an_answer_in_the_background_does_not_wait_for_the_terminal(beside: dict
 
 def test_a_conversation_opens_on_a_terminal(beside: dict[str, str], served: Served) -> None:
     with Terminal(command("chat", "-m", "echo", "--no-history"), beside) as terminal:
-        terminal.expect("membrain · echo, balanced · /help, ctrl-d to leave\n")
+        terminal.expect("membrain · echo, balanced · masking · /help, ctrl-d to leave\n")
         terminal.expect(PROMPT)
         terminal.type("Hello you\r")
         terminal.expect("echo · openai · ")
@@ -189,6 +192,48 @@ def test_a_conversation_opens_on_a_terminal(beside: dict[str, str], served: Serv
         terminal.expect("1 exchange · 1 of unknown cost")
         assert terminal.finish() == 0
     assert not (served.home / "state" / "history").exists()
+
+
+def test_what_left_is_shown_as_drawn(beside: dict[str, str], served: Served, sink: Sink) -> None:
+    """The values are in the answer, and nowhere in what left."""
+    question = "Draft a short reply to ada@corp-mail.net about invoice 4411. Her number is +44 20 7946 0018."
+    with Terminal(command("chat", "-m", "gpt-4o-echo", "--no-history"), beside, columns=160) as terminal:
+        terminal.expect(PROMPT)
+        terminal.type(f"{question}\r")
+        terminal.expect(" · 2 masked\n")
+        terminal.expect(PROMPT)
+        terminal.type("/sent\r")
+        terminal.expect("What left this machine:\n")
+        terminal.expect(PROMPT)
+        terminal.type("\x04")
+        terminal.expect(" · 2 masked\n")
+        assert terminal.finish() == 0
+    (got,) = [message["content"] for message in asked(sink)[0]["messages"]]
+    mail, phone = re.findall(r"EMAIL_\w{16}|PHONE_\w{16}", got)
+    assert got == question.replace("ada@corp-mail.net", mail).replace("+44 20 7946 0018", phone)
+    lines = terminal.screen.text.splitlines()
+    assert lines.count(question) == 1
+    assert lines[lines.index("What left this machine:") + 1] == f"  user   {got}"
+    assert f"\x1b[1m{mail}\x1b[0m".encode() in terminal.raw
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [("LEVEL", "strict", "masking strict"), ("LEVEL", "basic", "masking basic"), ("ON_FIND", "pass", "not masking")],
+)
+def test_the_head_says_how_much_is_masked(tmp_path: Path, sink: Sink, variable: str, value: str, words: str) -> None:
+    with Served(tmp_path / "home", sink, **{f"MEMBRAIN_PII_{variable}": value}) as served:
+        environ = environment(served.home, MEMBRAIN_PORT=str(served.port))
+        with Terminal(command("chat", "-m", "echo", "--no-history"), environ) as terminal:
+            terminal.expect(f"membrain · echo, balanced · {words} · /help, ctrl-d to leave\n")
+            terminal.expect(PROMPT)
+            terminal.type("\x04")
+            assert terminal.finish() == 0
+
+
+@pytest.mark.parametrize("health", [{}, {"masking": None}, {"masking": 7}])
+def test_of_masking_nothing_is_said_that_the_gateway_did_not_say(health: dict[str, object]) -> None:
+    assert masking(health) == ""
 
 
 def test_a_conversation_keeps_its_history_for_this_user_alone(beside: dict[str, str], served: Served) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +28,10 @@ ADMIN = [
     ("POST", "/api/providers/openai/test"),
     ("POST", "/api/reload"),
     ("GET", "/api/live"),
+    ("GET", "/api/holds"),
+    ("GET", "/api/holds/a91f"),
+    ("POST", "/api/holds/a91f"),
+    ("GET", "/api/sent/a91f"),
 ]
 JSON = {"content-type": "application/json"}
 
@@ -256,6 +263,94 @@ def test_a_key_sees_its_own_usage_only(served: Served, keys: dict[str, dict[str,
     later = "2999-01-01T00:00:00Z"
     assert served.get(f"/api/usage?since={later}").json()["exchanges"] == 0
     assert error_of(served.get("/api/usage?since=soon")) == (400, "invalid_request")
+
+
+# --- what left
+
+MAIL = "ada.lovelace@corp-mail.net"
+
+
+def sent(served: Served, id: str) -> dict[str, Any]:
+    answer = served.get(f"/api/sent/{id}")
+    assert answer.status == 200, answer.body
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+def test_what_is_told_is_what_the_provider_got_byte_for_byte(served: Served, sink: Sink) -> None:
+    body = f'{{"model": "gpt-4o-echo", "top_p" : 1.0e0, "messages": [{{"role":"user","content":"I am {MAIL}"}}]}}'
+    id = served.post("/v1/chat/completions", body.encode()).headers["x-request-id"]
+    got, told = sink.requests[-1].body, served.get(f"/api/sent/{id}")
+    assert b"EMAIL_" in got
+    assert got in told.body
+    assert MAIL.encode() not in told.body
+    assert told.json()["body"] == json.loads(got)
+    assert (told.json()["id"], told.json()["bytes"]) == (id, len(got))
+    assert told.json()["sha256"] == hashlib.sha256(got).hexdigest()
+
+
+@pytest.mark.parametrize(("model", "stream"), [("gpt-4o-echo", True), ("claude-echo", False), ("claude-echo", True)])
+def test_what_is_told_are_the_words_the_provider_got_in_whatever_form(
+    served: Served, sink: Sink, model: str, stream: bool
+) -> None:
+    """A provider of another dialect gets them translated, and of streams the usage is asked, too."""
+    id = served.chat(f"I am {MAIL}", model=model, stream=stream).headers["x-request-id"]
+    (told,), (got,) = sent(served, id)["body"]["messages"], sink.requests[-1].json()["messages"]
+    assert told == got
+    assert MAIL not in told["content"]
+
+
+def test_findings_are_told_with_what_left(served: Served) -> None:
+    told = sent(served, chat(served, f"{MAIL} and {MAIL}")[:12])
+    assert told["findings"] == [{"label": "EMAIL", "place": "messages[0].content", "action": "redact"}]
+    assert told["masked"] == 2
+
+
+def test_what_left_unmasked_is_told_as_it_left(tmp_path: Path, sink: Sink) -> None:
+    with Served(tmp_path / "home", sink, MEMBRAIN_PII_ON_FIND="log") as served:
+        told = sent(served, chat(served, f"I am {MAIL}"))
+    assert told["body"] == sink.requests[-1].json()
+    assert told["body"]["messages"][0]["content"] == f"I am {MAIL}"
+    assert (told["masked"], told["findings"][0]["action"]) == (0, "log")
+
+
+def test_no_number_of_masked_values_is_told_where_others_were_let_through(tmp_path: Path, sink: Sink) -> None:
+    config = tmp_path / "home" / "config" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[pii]\nrules = ["PHONE=log"]\n')
+    with Served(tmp_path / "home", sink) as served:
+        told = sent(served, chat(served, f"I am {MAIL}, phone +44 20 7946 0958"))
+    assert {(each["label"], each["action"]) for each in told["findings"]} == {("EMAIL", "redact"), ("PHONE", "log")}
+    assert told["masked"] is None
+
+
+def test_what_was_refused_left_nothing_to_tell(served: Served) -> None:
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+    refused = served.post("/v1/chat/completions", body, **{"x-membrain-private": "true"})
+    assert refused.status == 403
+    assert error_of(served.get(f"/api/sent/{refused.headers['x-request-id']}")) == (404, "not_kept")
+
+
+def test_what_a_provider_refused_had_left(served: Served, sink: Sink) -> None:
+    id = served.chat("Hello", model="gpt-4o-status-400").headers["x-request-id"]
+    assert sent(served, id)["body"] == sink.requests[-1].json()
+
+
+def test_an_exchange_that_never_was_left_nothing_to_tell(served: Served) -> None:
+    assert error_of(served.get("/api/sent/ffffffffffffffffffffffff")) == (404, "not_found")
+
+
+def test_what_left_is_in_no_file(tmp_path: Path, sink: Sink) -> None:
+    """Not while it can be told, and not afterwards."""
+    with Served(tmp_path / "home", sink) as served:
+        id = chat(served, f"Canary to {MAIL}")
+        (placeholder,) = re.findall(r"EMAIL_\w{16}", json.dumps(sent(served, id)))
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        said = b"".join(path.read_bytes() for path in files)
+    assert files
+    said += b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for word in (MAIL, placeholder, "Canary to"):
+        assert word.encode() not in said
 
 
 # --- keys

@@ -1,6 +1,8 @@
 """Check digits against published examples, and against the same with one sign changed."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from membrain.pii import checks
 
@@ -9,6 +11,7 @@ from membrain.pii import checks
     (checks.luhn, "79927398713", "79927398710"), (checks.card, "378282246310005", "378282246310006"),
     (checks.card, "4242 4242 4242 4242", "1234567812345670"),
     (checks.iban, "GB82 WEST 1234 5698 7654 32", "GB82 WEST 1234 5698 7654 33"),
+    (checks.iban_body, "DE89370400440532013000", "DE89DE89DE89DE89DE89DE"), (checks.iban_body, "GB82WEST1", "PL1A"),
     (checks.aba, "021000021", "021000022"),
     (checks.base58check, "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb"),
     (checks.bech32, "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdp"),
@@ -19,6 +22,28 @@ from membrain.pii import checks
 def test_a_check_takes_the_right_and_not_the_wrong(rule, right: str, wrong: str):
     assert rule(right)
     assert not rule(wrong)
+
+
+@pytest.mark.parametrize(("number", "possible"), [
+    ("34612511932", True), ("3461251193", False), ("12025550123", True), ("1202555012", False), ("49301234567", True),
+    ("4917012345678", True), ("99912345678", False), ("", False), ("0", False),
+])  # fmt: skip
+def test_a_number_from_abroad_has_as_many_digits_as_its_country_gives(number: str, possible: bool):
+    assert checks.abroad(number) is possible
+
+
+@pytest.mark.parametrize(("number", "valid"), [
+    ("01212340770", True), ("00000000000", False), ("0612345678", True), ("017012345678", True), ("0236618300", True),
+    ("612511932", True), ("112511932", False), ("", False),
+])  # fmt: skip
+def test_a_number_at_home_is_in_the_plan_of_a_country(number: str, valid: bool):
+    assert checks.at_home(number) is valid
+
+
+@given(st.integers(0, 10**17 - 1))
+def test_a_resident_number_of_any_digits_is_judged_and_never_raises(number: int):
+    taken = [checks.national("cn.ric", f"{number:017}{last}") for last in "0123456789X"]
+    assert sum(taken) <= 1
 
 
 @pytest.mark.parametrize(

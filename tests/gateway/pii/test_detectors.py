@@ -10,7 +10,7 @@ from membrain.pii.scan import Scanner
 
 LABELS = {
     "EMAIL", "PHONE", "CREDIT_CARD", "IBAN", "BANK_ACCOUNT", "US_SSN", "NATIONAL_ID", "PASSPORT", "DRIVER_LICENSE",
-    "DATE_OF_BIRTH", "IP", "MAC", "SECRET", "URL_CREDENTIALS", "CRYPTO",
+    "DATE_OF_BIRTH", "IP", "MAC", "SECRET", "URL_CREDENTIALS", "CRYPTO", "PERSON",
 }  # fmt: skip
 FILLS = (
     "a", "A", "0", "1", "9", " ", "\n", "-", ".", ":", "/", "@", "=", "+", "(", "_", "é", "{", "\\", '"',
@@ -19,7 +19,9 @@ FILLS = (
     "ssn ", "born 1", "phone (", "iban DE", "DE89 ", "eyJhbGciOi", "eyJhbGciOiJI.", "sk-ant-api03-", "ghp_", "xoxb-1",
 
     "-----BEGIN PRIVATE KEY-----", "https://a:", "bc1q", "0x12", "card 4", "account 12", "a@b.", "Bearer a", "%40",
-    "your-", "aB3-", "pass=a-b_c.", "4242 ", "0121 ", "Authorization: ",
+    "your-", "aB3-", "pass=a-b_c.", "4242 ", "0121 ", "Authorization: ", "1.2.3.4 ", "0121 234 0770 ", "12-34-56-",
+    "+34 612 51 19 32 ", "a@b.co ", "ssn 923-45-6789 ", "token=q7Rk2ZpX9vLm4TnB ", "password: hunter2go\n",
+    "DL-B24145-45 ", "915 000 806 ", "cpr: 817718-5426. ",
 )  # fmt: skip
 
 
@@ -44,6 +46,14 @@ def test_there_are_enough_kinds_and_no_two_share_a_name():
     assert {kind.label for kind in KINDS} == LABELS
     countries = {kind.name[:2] for kind in KINDS if kind.label == "NATIONAL_ID" and kind.name[2] == "_"}
     assert len(countries) >= 25
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_value_that_is_bent_is_found_or_not_but_never_a_failure(kind: Kind):
+    """A pattern must mean the same in its candidate as in the text: the edge of a word needs a letter beside it."""
+    for sign in "-_.:/+=~ é0a(":
+        for bent in (kind.value[:-1] + sign, sign + kind.value[1:], kind.value + sign, sign + kind.value):
+            scanner().scan(f"{bent}50a2 a0{bent} {bent}-{bent}")
 
 
 @pytest.mark.parametrize("text", [
@@ -76,21 +86,22 @@ def test_reserved_values_count_as_real(text: str, value: str, label: str):
 
 @pytest.mark.parametrize("fill", FILLS)
 def test_time_grows_with_the_text_and_no_faster(fill: str):
-    """Twice the text takes at most two and a half times as long, and never absurdly long."""
-    scan = scanner()._look
-    once, twice = fill * (60_000 // len(fill)), fill * (120_000 // len(fill))
+    """Twice the text takes at most two and a half times as long, and 80 KB never absurdly long."""
+    scan = scanner().scan
+    once, twice = fill * (40_000 // len(fill)), fill * (80_000 // len(fill))
 
     def cost(text: str) -> float:
-        best = float("inf")
-        for _ in range(3):
-            began = time.process_time()
-            scan(text)
-            best = min(best, time.process_time() - began)
-        return best
+        began = time.process_time()
+        scan(text)
+        return time.process_time() - began
 
     scan(once)
     short, long = cost(once), cost(twice)
-    assert long <= 0.6
+    for _ in range(12):  # on a busy machine the best of some rounds is the truth
+        if long <= 2.5 * short + 0.005:
+            break
+        short, long = min(short, cost(once)), min(long, cost(twice))
+    assert long <= 0.4
     assert long <= 2.5 * short + 0.005
 
 

@@ -1,5 +1,6 @@
 """The engine: offsets, overlaps, known and allowed values, the memo, and failing closed."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from membrain.errors import GuardFailed
-from membrain.pii.detectors import KINDS, find
+from membrain.pii.detectors import KINDS, scanner
 from membrain.pii.kinds import Kind, Severity, Span
 from membrain.pii.scan import KNOWN, DetectionFailed, Scanner, settle
 from membrain.pii.values import anything
@@ -52,6 +53,11 @@ def test_known_values_come_first_and_allowed_ones_never():
     assert "Falcon" not in repr(scanner)
 
 
+def test_a_text_that_is_not_done_in_time_is_a_failure():
+    with pytest.raises(DetectionFailed, match="too long"):
+        Scanner([_kind("a", "ab")]).scan("ab " * 1000, due=time.monotonic() - 1)
+
+
 def test_a_detector_that_raises_stops_everything_and_says_nothing_of_the_text():
     def broken(data: bytes, start: int, end: int) -> tuple[int, int] | None:
         raise ValueError(data[start:end])
@@ -65,23 +71,6 @@ def test_a_detector_that_raises_stops_everything_and_says_nothing_of_the_text():
     assert caught.value.__suppress_context__
 
 
-def test_an_answer_is_remembered_by_its_text_and_forgotten_when_there_are_too_many(monkeypatch):
-    monkeypatch.setattr("membrain.pii.scan._MEMO_CHARS", 10)
-    calls: list[int] = []
-
-    def counted(data: bytes, start: int, end: int) -> tuple[int, int]:
-        calls.append(start)
-        return start, end
-
-    scanner = Scanner([_kind("a", "ab", counted)])
-    assert scanner.scan("ab 1") is scanner.scan("ab 1")
-    assert len(calls) == 1
-    scanner.scan("ab 2")
-    scanner.scan("ab 3")
-    scanner.scan("ab 1")
-    assert len(calls) == 4
-
-
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 9), st.sampled_from("xyz")), max_size=12))
 def test_settled_spans_cover_what_was_found_and_never_overlap(raw):
     spans = [Span(start, start + size, kind.upper(), kind) for start, size, kind in raw]
@@ -92,4 +81,4 @@ def test_settled_spans_cover_what_was_found_and_never_overlap(raw):
 
 @given(st.text(max_size=200))
 def test_any_text_can_be_scanned_and_spans_lie_inside_it(text: str):
-    assert all(0 <= span.start < span.end <= len(text) for span in find(text))
+    assert all(0 <= span.start < span.end <= len(text) for span in scanner().scan(text))

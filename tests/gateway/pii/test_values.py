@@ -2,11 +2,12 @@
 
 import pytest
 
-from membrain.pii.detectors import detect
+from membrain.pii.detectors import scanner
 
 
 def _secrets(text: str) -> list[str]:
-    return [text[a:b] for a, b, label in detect(text) if label in {"SECRET", "URL_CREDENTIALS"}]
+    spans = scanner().scan(text)
+    return [text[span.start : span.end] for span in spans if span.label in {"SECRET", "URL_CREDENTIALS"}]
 
 
 @pytest.mark.parametrize(("text", "value"), [
@@ -33,3 +34,60 @@ def test_a_stand_in_or_code_is_no_secret(text: str):
 def test_a_token_longer_than_its_pattern_is_covered_whole():
     token = "sk-ant-api03-" + "q7Rk2ZpX9vLm4TnB8sWd" * 60
     assert _secrets(f"use {token} now") == [token]
+
+
+def test_the_last_link_of_a_chain_of_assignments_is_found():
+    chain = "token=" * 100 + "q7Rk2ZpX9vLm4TnB"
+    both = _secrets(f"{chain};key={'token=' * 70}Zk4pX9vLm4TnBq7R")
+    assert [value[-16:] for value in both] == ["q7Rk2ZpX9vLm4TnB", "Zk4pX9vLm4TnBq7R"]
+
+
+@pytest.mark.parametrize("between", ["&", " ", ",", '"', ";", "\n"])
+def test_a_secret_inside_a_long_row_of_settings_is_found(between: str):
+    row = between.join(f"key{number}={number}" for number in range(60))
+    assert _secrets(f"{row}{between}token=q7Rk2ZpX9vLm4TnB{between}{row}") == ["q7Rk2ZpX9vLm4TnB"]
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("pay DE89370400440532013000.", "DE89370400440532013000"),
+    ("pay DE89 3704 0044 0532 0130 00 today", "DE89 3704 0044 0532 0130 00"),
+    ("pay DE89-3704-0044-0532-0130-00", "DE89-3704-0044-0532-0130-00"),
+])  # fmt: skip
+def test_an_iban_ends_where_its_country_says(text: str, value: str):
+    assert [text[span.start : span.end] for span in scanner().scan(text)] == [value]
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ('{"first_name": "Babajide", "last_name": "Okonkwo-Reyes"}', ["Babajide", "Okonkwo-Reyes"]),
+    ("firstName: 'José'", ["José"]), ('{"first_name": "string", "last_name": "First Name"}', []),
+    ("firstName: String, last_name = CharField(), surname: Text", []), ('label="First name"', []),
+])  # fmt: skip
+def test_a_name_behind_its_key_is_found_between_quotation_marks(text: str, found: list[str]):
+    spans = scanner().scan(text)
+    assert [text[span.start : span.end] for span in spans if span.label == "PERSON"] == found
+
+
+@pytest.mark.parametrize(("text", "number"), [
+    ("Call 4155550108 now", "4155550108"), ("tel of her dad 07700 900399", "07700 900399"),
+    ("ligou do (11) 98765-4195 e quer", "(11) 98765-4195"), ("belde vanaf 06 1234 5637, klaar", "06 1234 5637"),
+    ("dzwonił z numeru 512 682 506, prosi", "512 682 506"), ("il suo cellulare è 347 5102433", "347 5102433"),
+])  # fmt: skip
+def test_a_number_somebody_dials_is_a_phone(text: str, number: str):
+    assert [(text[span.start : span.end], span.label) for span in scanner().scan(text)] == [(number, "PHONE")]
+
+
+@pytest.mark.parametrize(
+    "text", ["call 2024-10-27 14 00 for", "at af 06 1234 5637", "call 12345678", "ring 27.10.2024 12"]
+)
+def test_a_day_or_a_dump_is_no_phone(text: str):
+    assert not scanner().scan(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("pass = Winterh4ven$Gate", "Winterh4ven$Gate"),
+    ("Voici le mot de passe du serveur : Tr0ub-Kestrel!92.", "Tr0ub-Kestrel!92"),
+    ('password for user kim set to "R4dish&Copper_19"', "R4dish&Copper_19"), ("DB_PASS=hunter2go", "hunter2go"),
+    ("La contraseña del correo de mi hija es hunterGreen#4471x y", "hunterGreen#4471x"),
+])  # fmt: skip
+def test_a_password_that_is_spoken_of_is_found(text: str, value: str):
+    assert [found.rstrip(".") for found in _secrets(text)] == [value]

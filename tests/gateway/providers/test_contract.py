@@ -218,7 +218,7 @@ async def test_the_upstream_hears_its_own_name_of_the_model_and_its_own_key(
 
 @native
 async def test_nothing_is_sent_without_a_record(kind: Kind, provider: BaseProvider, sink: Sink) -> None:
-    question = ask("Hello", f"{kind.prefix}echo", Passport("e", written=False, private=False))
+    question = ask("Hello", f"{kind.prefix}echo", Passport("e", written=False, looked=True, private=False))
     with pytest.raises(GuardFailed):
         await anext(provider.answer(question))
     assert not sink.requests
@@ -227,7 +227,7 @@ async def test_nothing_is_sent_without_a_record(kind: Kind, provider: BaseProvid
 @native
 async def test_private_is_refused_or_kept(kind: Kind, provider: BaseProvider, sink: Sink) -> None:
     """Everybody but Ollama, whose model is proven to be here, says no."""
-    question = ask(CANARY, f"{kind.prefix}llama3", Passport("e", written=True, private=True))
+    question = ask(CANARY, f"{kind.prefix}llama3", Passport("e", written=True, looked=True, private=True))
     if kind.name == "ollama":
         assert (await anext(provider.answer(question))).whole
         return

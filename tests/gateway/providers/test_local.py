@@ -22,7 +22,7 @@ from membrain.providers.local import LocalProvider, request_for_engine
 from membrain.records import Passport
 from tests.models import real_models_dir
 
-PRIVATE = Passport("e1", written=True, private=True)
+PRIVATE = Passport("e1", written=True, looked=True, private=True)
 FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
 
 

@@ -16,7 +16,7 @@ from tests.fakes import ask
 from tests.sink import Reply, Sink
 
 pytestmark = pytest.mark.anyio
-PRIVATE = Passport(exchange="e", written=True, private=True)
+PRIVATE = Passport(exchange="e", written=True, looked=True, private=True)
 CHAT = "/v1/chat/completions"
 
 
@@ -113,7 +113,7 @@ async def test_private_goes_nowhere_on_an_odd_list(provider: OllamaProvider, sin
 
 
 async def test_what_is_not_private_may_go_to_its_cloud(provider: OllamaProvider, sink: Sink) -> None:
-    await say(provider, "ollama/gpt-oss:120b-cloud", Passport("e", written=True, private=False))
+    await say(provider, "ollama/gpt-oss:120b-cloud", Passport("e", written=True, looked=True, private=False))
     assert asked(sink) == ["gpt-oss:120b-cloud"]
     assert [each.path for each in sink.requests] == [CHAT]
 

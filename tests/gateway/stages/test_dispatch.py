@@ -74,6 +74,7 @@ def asked(model: str = "gpt-4o", hints: Hints | None = None, **more: Any) -> Exc
     made = exchange("Hello", model, hints, **more)
     made.written = asyncio.get_running_loop().create_future()
     made.written.set_result(None)
+    made.looked = True
     return made
 
 
@@ -134,7 +135,7 @@ async def test_the_passport_tells_what_the_caller_asked(private: bool) -> None:
     question.forwarded = {"openai-project": "p"}
     await answered(dispatch, question)
     (heard,) = provider.questions
-    assert heard.passport == Passport(question.id, written=True, private=private)
+    assert heard.passport == Passport(question.id, written=True, looked=True, private=private)
     assert heard.said is question.said
     assert heard.headers == {"openai-project": "p"}
 
