@@ -14,7 +14,7 @@ import msgspec
 
 from membrain import sse
 from membrain.dialects.strings import Leaf, escaped, spliced, strings_of
-from membrain.masking.request import SIGNED
+from membrain.masking.texts import SIGNED
 from membrain.pii.arguments import Arguments
 from membrain.pii.restore import Restorer
 from membrain.pii.vault import MARK, Vault

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from membrain.errors import Misconfigured
+from membrain.masking.texts import Pieces
 from membrain.pii.kinds import Span
 from membrain.pii.lists import load
 from membrain.pii.policy import Policies
@@ -54,6 +55,8 @@ class Guard:
     policies: Policies
     key: bytes = field(repr=False)
     """Of the placeholders."""
+    pieces: Pieces = field(default_factory=Pieces)
+    """What was looked at before, so that a conversation's next turn costs its new part."""
     answers: str = "flag"
     """What happens to what first appears in an answer: `pass`, `flag`, `redact`, `block`."""
     url_tools: Sequence[str] = ()

@@ -27,7 +27,7 @@ from membrain.exchange import Exchange, Stage
 from membrain.holds import MOST_AROUND, MOST_TAIL, Context, Hold, Holds, Verdict, patience, refusal
 from membrain.masking.answer import Answer, rewritten
 from membrain.masking.guard import Detects, Guard
-from membrain.masking.request import Place, Request, reread
+from membrain.masking.request import Found, Request, reread
 from membrain.pii.kinds import Span
 from membrain.pii.policy import MASKED, Mode, Policy
 from membrain.pii.scan import DetectionFailed
@@ -108,7 +108,7 @@ class Pii(Stage):
         guard = self._guard or await self.ready()
         policy = guard.policies.of(exchange.caller.project)
         with _failing_closed():
-            request = Request(exchange.said.body, exchange.said.data)
+            request = Request(exchange.said.body, exchange.said.data, guard.pieces)
             await self._look(request, guard)
             found = _judged(request, policy)
         _note(exchange, found)
@@ -165,7 +165,7 @@ class Pii(Stage):
 
         request.look(scan)
 
-    def _obey(self, exchange: Exchange, found: _Found) -> None:
+    def _obey(self, exchange: Exchange, found: _Judged) -> None:
         """Do what the modes say that need no waiting; raises if that is to refuse."""
         modes = {mode for _, _, mode in found}
         if Mode.ALERT in modes:
@@ -184,7 +184,7 @@ class Pii(Stage):
             if private:
                 raise PiiBlocked(f"The header {name} holds a private value, and headers cannot be masked.")
 
-    async def _confirm(self, exchange: Exchange, found: _Found) -> None:
+    async def _confirm(self, exchange: Exchange, found: _Judged) -> None:
         """Wait for a person where the policy wants one; raises what the caller is told if that was no yes."""
         asked = [each for each in found if each[2] is Mode.CONFIRM and not self._approved(exchange, each[1])]
         if not asked:
@@ -238,7 +238,7 @@ class Pii(Stage):
         return Chunk(back.whole(raw) if whole else back.events(raw) + back.rest(), whole=whole)
 
 
-_Found = list[tuple[Place, Span, Mode]]
+_Judged = list[tuple[Found, Span, Mode]]
 
 
 @contextmanager
@@ -317,10 +317,10 @@ def _all(detector: Detects, texts: Sequence[str], seconds: float) -> dict[str, S
     return found
 
 
-def _judged(request: Request, policy: Policy) -> _Found:
+def _judged(request: Request, policy: Policy) -> _Judged:
     """Every finding that matters, and what is to be done; a place that cannot be masked has to be refused."""
-    found: _Found = []
-    for place in request.places:
+    found: _Judged = []
+    for place in request.found():
         for span in place.spans:
             mode = policy.mode(span)
             if mode is not Mode.PASS:
@@ -328,7 +328,7 @@ def _judged(request: Request, policy: Policy) -> _Found:
     return found
 
 
-def _note(exchange: Exchange, found: _Found) -> None:
+def _note(exchange: Exchange, found: _Judged) -> None:
     """Put labels, places and modes on record."""
     if not found:
         return
@@ -337,11 +337,11 @@ def _note(exchange: Exchange, found: _Found) -> None:
     exchange.findings = tuple(Finding(*each) for each in list(kinds)[:_MOST_FINDINGS])
 
 
-def _labels(found: _Found, mode: Mode) -> set[str]:
+def _labels(found: _Judged, mode: Mode) -> set[str]:
     return {span.label for _, span, how in found if how is mode}
 
 
-def _blocked(found: _Found) -> PiiBlocked:
+def _blocked(found: _Judged) -> PiiBlocked:
     where = list(dict.fromkeys(f"{span.label} in {place.name}" for place, span, mode in found if mode is Mode.BLOCK))
     more = f" and {len(where) - 5} more" if len(where) > 5 else ""
     return PiiBlocked(
@@ -352,7 +352,7 @@ def _blocked(found: _Found) -> PiiBlocked:
     )
 
 
-def _hold(exchange: Exchange, asked: _Found) -> Hold:
+def _hold(exchange: Exchange, asked: _Judged) -> Hold:
     """What a person is shown: labels, places, and a little around each value, never the value."""
     return Hold(
         id=exchange.id,
@@ -365,7 +365,7 @@ def _hold(exchange: Exchange, asked: _Found) -> Hold:
     )
 
 
-def _context(place: Place, span: Span) -> Context:
+def _context(place: Found, span: Span) -> Context:
     text = place.text
     before = max([0, span.start - MOST_AROUND, *(each.end for each in place.spans if each.end <= span.start)])
     after = min([len(text), span.end + MOST_AROUND, *(each.start for each in place.spans if each.start >= span.end)])

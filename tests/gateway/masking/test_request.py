@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from membrain.masking.request import Request, reread
+from membrain.masking.texts import Pieces
 from membrain.pii.detector import Detector
 from membrain.pii.kinds import Span
 from membrain.pii.vault import Vault
@@ -53,7 +54,7 @@ def fixed(detector: Detector, body: dict[str, Any]) -> list[str]:
     raw = json.dumps(body).encode()
     request = Request(raw, body)
     request.look(detector.scan)
-    return [place.name for place in request.places if place.fixed and place.spans]
+    return [place.name for place in request.found() if place.fixed]
 
 
 def test_a_body_without_anything_private_leaves_as_the_very_same_object(detector: Detector) -> None:
@@ -131,7 +132,7 @@ def test_a_place_never_names_a_key_that_is_not_everybodys(detector: Detector) ->
     raw = json.dumps(chat(user("?"), metadata={"jane doe's card": CARD})).encode()
     request = Request(raw, msgspec.json.decode(raw))
     request.look(detector.scan)
-    assert [place.name for place in request.places if place.spans] == ["metadata.*"]
+    assert [place.name for place in request.found()] == ["metadata.*"]
 
 
 def test_doubled_members_are_both_masked(detector: Detector) -> None:
@@ -300,7 +301,7 @@ def test_no_value_is_in_a_repr(detector: Detector) -> None:
     raw = json.dumps(chat(user(MAIL))).encode()
     request = Request(raw, msgspec.json.decode(raw))
     request.look(detector.scan)
-    assert MAIL not in repr(request.places) + repr(request)
+    assert MAIL not in repr(request.found()) + repr(request)
 
 
 VALUES = st.sampled_from([MAIL, OTHER, CARD, "+44 20 7946 0018", "DE89 3704 0044 0532 0130 00", "923-45-6789"])
@@ -331,3 +332,66 @@ def _shared() -> Detector:
     if not _made:
         _made.append(Detector(names=False))
     return _made[0]
+
+
+BODIES = {
+    "spread out": r"""{ "model" : "m" , "messages" : [
+        {"role":"user","content":"to <1>"} ,
+        {"role":"user","content":"<2>"} ] }""",
+    "members behind": '{"model":"m","messages":[{"role":"user","content":"<1>"},{"content":"x"}],"user":"<2>"}',
+    "said twice": '{"messages":[{"content":"<1>"},{"content":"y"}],"messages":[{"content":"<2>"},{"content":"x"}]}',
+    "the same twice": '{"messages":[{"content":"<1>"},{"a":"<2>"}],"messages":[{"content":"<1>"},{"a":"<2>"}]}',
+    "an empty message": '{"model":"m","x":"{}","messages":[{},{"content":"<1>"}],"user":"<2>"}',
+    "elsewhere too": '{"metadata":{"messages":[{"a":"<1>"},{"b":1}]},"messages":[{"a":"<1>"},{"b":1}],"user":"<2>"}',
+    "its name in escapes": r'{"mess\u0061ges":[{"role":"user","content":"<1>"},{"content":"<2>"}]}',
+}
+
+
+@pytest.mark.parametrize("how", BODIES)
+def test_however_the_messages_stand_in_the_body_only_values_are_replaced(detector: Detector, how: str) -> None:
+    raw = BODIES[how].replace("<1>", MAIL).replace("<2>", OTHER).encode()
+    vault = Vault(KEY, "p")
+    out = masked(detector, raw, vault)
+    assert MAIL.encode() not in out
+    assert OTHER.encode() not in out
+    assert vault.restore(out.decode()).encode() == raw
+
+
+def test_messages_that_were_looked_at_are_not_looked_at_again(detector: Detector) -> None:
+    known, asked = Pieces(), list[str]()
+
+    def scan(text: str) -> Sequence[Span]:
+        asked.append(text)
+        return detector.scan(text)
+
+    def turn(*messages: dict[str, Any]) -> bytes:
+        body = chat(*messages)
+        request = Request(json.dumps(body).encode(), body, known)
+        request.look(scan)
+        return request.mask(Vault(KEY, "p"), every).body
+
+    first = [user(f"I am {MAIL}"), {"role": "assistant", "content": "Hello."}]
+    turn(*first)
+    asked.clear()
+    again = turn(*first, user(f"and {OTHER}"))
+    assert asked == [f"and {OTHER}"]
+    assert again == masked(detector, chat(*first, user(f"and {OTHER}")))
+
+
+@given(
+    texts=st.lists(
+        st.sampled_from([f"I am {MAIL}", f"card {CARD}", "plain", "EMAIL_0123456789abc739", "", "é🐝"]), max_size=6
+    ),
+    cut=st.integers(0, 5),
+)
+def test_what_is_remembered_changes_nothing(texts: list[str], cut: int) -> None:
+    known = Pieces()
+    messages = [user(text) if row % 2 else {"role": "assistant", "content": text} for row, text in enumerate(texts)]
+    for body in (chat(*messages[:cut]), chat(*messages)):
+        raw = json.dumps(body).encode()
+        outs = []
+        for pieces in (known, None):
+            request = Request(raw, body, pieces)
+            request.look(_shared().scan)
+            outs.append(request.mask(Vault(KEY, "p"), every).body)
+        assert outs[0] == outs[1]
