@@ -533,3 +533,20 @@ def test_no_name_that_is_a_value_is_put_on_record(served: Served, sink: Sink, wh
     body, headers = ({**BASE, "model": value}, {}) if where == "model" else ({**BASE}, {where: value})
     served.post(CHAT, body, **headers)
     assert found_in(json.dumps(served.audit(limit=1)).encode(), [value]) == []
+
+
+@pytest.mark.parametrize("mask_local", ["false", "true"])
+@WAYS
+def test_a_model_on_this_machine_is_told_the_values_unless_the_settings_say_otherwise(
+    sink: Sink, tmp_path: Path, stream: bool, mask_local: str
+) -> None:
+    value = mail("stays-here")
+    with Served(tmp_path / "home", sink, MEMBRAIN_PII_MASK_LOCAL=mask_local) as served:
+        sink.clear()
+        answer = ask(served, f"I am {value}", model="ollama/llama3", stream=stream)
+        assert (value.encode() in sink.bytes_seen()) is (mask_local == "false")
+        assert answer.status == 200
+        assert answer.headers["x-membrain-redacted"] == ("0" if mask_local == "false" else "1")
+        sink.clear()
+        assert ask(served, f"I am {value}", model="gpt-4o-echo", stream=stream).status == 200
+        assert found_in(sink.bytes_seen(), [value]) == []

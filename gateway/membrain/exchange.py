@@ -50,6 +50,8 @@ class Exchange:
     """Any room. Sent with the answer; holds no values."""
     looked: bool = False
     """Pii. Every string was looked at; whoever sends anything out wants to see this."""
+    own: Said | None = field(default=None, repr=False)
+    """Pii. What was said before masking, for models on this machine; None if they are to get nothing else."""
     findings: tuple[Finding, ...] = ()
     """Pii. Label, place and what became of it; never a value."""
     found: Mapping[str, int] = field(default_factory=dict)
@@ -85,6 +87,11 @@ class Exchange:
     """Pipeline."""
     error: MembrainError | None = field(default=None, repr=False)
     """Pipeline. Its text may be an upstream's, which may quote what was said."""
+
+    @property
+    def stayed(self) -> bool:
+        """Whether a model on this machine answered what was really said, with nothing masked."""
+        return self.local and self.own is not None
 
     def fail(self, error: BaseException) -> None:
         """Note how it ended when it did not end well. The first cause counts."""

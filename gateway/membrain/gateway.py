@@ -300,6 +300,7 @@ def guard_of(settings: Settings, places: Places, keys: Mapping[str, str]) -> Cal
             policies=policies,
             key=key,
             answers=pii.answers,
+            mask_local=pii.mask_local,
             url_tools=pii.url_tools,
             aside=Guard.aside if pii.engine == BUILTIN else 0,
             scan_seconds=pii.scan_seconds,

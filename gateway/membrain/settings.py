@@ -89,6 +89,8 @@ class Pii:
     answers: Annotated[Literal["pass", "flag", "redact", "block"], one_of("pass", "flag", "redact", "block")] = "flag"
     """What happens to private values that first appear in an answer: `flag` puts their labels on record, `redact` masks
     them and `block` refuses the answer (both hold a stream back until it is complete), `pass` does not look."""
+    mask_local: Annotated[bool, switch()] = False
+    """Whether models on this machine get placeholders too; otherwise they get what was said, since nothing leaves."""
     url_tools: Annotated[tuple[str, ...], names()] = ()
     """Tools that may be given real values inside a URL or host argument; a name may end in `*`."""
     engine: Annotated[str, word(_ENGINE, "builtin, presidio, spacy or module:function")] = "builtin"

@@ -25,6 +25,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "pii.on_find": ("block", "block"),
     "pii.rules": ("SECRET=block,acme:EMAIL=pass", ("SECRET=block", "acme:EMAIL=pass")),
     "pii.answers": ("block", "block"),
+    "pii.mask_local": ("on", True),
     "pii.url_tools": ("fetch,browser_*", ("fetch", "browser_*")),
     "pii.engine": ("presidio", "presidio"),
     "pii.scan_seconds": ("3", 3),

@@ -25,6 +25,7 @@ ISSUED = {
     "pii.on_find": "redact",
     "pii.rules": (),
     "pii.answers": "flag",
+    "pii.mask_local": False,
     "pii.url_tools": (),
     "pii.engine": "builtin",
     "pii.scan_seconds": 10,

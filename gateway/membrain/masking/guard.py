@@ -59,6 +59,8 @@ class Guard:
     """What was looked at before, so that a conversation's next turn costs its new part."""
     answers: str = "flag"
     """What happens to what first appears in an answer: `pass`, `flag`, `redact`, `block`."""
+    mask_local: bool = False
+    """Whether models on this machine get placeholders too."""
     url_tools: Sequence[str] = ()
     """Tools that may be given values inside URLs, as names or globs."""
     aside: int = 32 << 10

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from membrain.cost.pricing import cost_micros
 from membrain.dialects.base import Chunk
-from membrain.errors import AllProvidersFailed, GuardFailed, ProviderFailed
+from membrain.errors import AllProvidersFailed, GuardFailed, PrivateRefused, ProviderFailed
 from membrain.exchange import Exchange, Stage
 from membrain.providers.base import Ask
 from membrain.providers.registry import Registry
@@ -59,8 +59,7 @@ class Dispatch(Stage):
         for candidate in chain:
             began = perf_counter()
             try:
-                answer = self._ask(exchange, candidate)
-                first = await anext(answer)
+                answer, first = await self._opened(exchange, candidate)
             except StopAsyncIteration:
                 failure = ProviderFailed(f"{candidate.provider} sent nothing.", provider=candidate.provider)
             except ProviderFailed as error:
@@ -76,12 +75,27 @@ class Dispatch(Stage):
                 raise failure
         raise failures[0] if len(failures) == 1 else _all_failed(failures)
 
+    async def _opened(self, exchange: Exchange, candidate: Candidate) -> tuple[AsyncGenerator[Chunk, None], Chunk]:
+        """The answer of one candidate, and its first chunk."""
+        answer = self._ask(exchange, candidate)
+        try:
+            return answer, await anext(answer)
+        except PrivateRefused:
+            if exchange.own is None or exchange.hints.private:
+                raise
+        exchange.own = None  # it is not known to be on this machine after all, so it gets the placeholders
+        answer = self._ask(exchange, candidate)
+        return answer, await anext(answer)
+
     def _ask(self, exchange: Exchange, candidate: Candidate) -> AsyncGenerator[Chunk, None]:
         provider = self._registry.providers.get(candidate.provider)
         if provider is None:  # the providers were read anew since the route was decided
             raise ProviderFailed(f"{candidate.provider} was just taken away.", provider=candidate.provider, status=503)
-        passport = Passport(exchange.id, written=True, looked=exchange.looked, private=exchange.hints.private)
-        return provider.answer(Ask(exchange.said, candidate.model, passport, exchange.forwarded))
+        # Whoever gets what was really said has to be on this machine: the way out is told, and refuses otherwise.
+        own = exchange.own if candidate.local else None
+        private = exchange.hints.private or own is not None
+        passport = Passport(exchange.id, written=True, looked=exchange.looked, private=private)
+        return provider.answer(Ask(own or exchange.said, candidate.model, passport, exchange.forwarded))
 
     def _cost(self, exchange: Exchange, tokens: Tokens) -> int | None:
         if exchange.local:

@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 _HEADERS = frozenset(name for names in FORWARDED.values() for name in names)
 
+_REDACTED = "x-membrain-redacted"
+
 _MOST_NAMES = 4096
 _WITHHELD = "(withheld)"
 _REFUSED = MASKED | {Mode.BLOCK}
@@ -121,6 +123,9 @@ class Pii(Stage):
 
     def outgoing(self, exchange: Exchange, chunk: Chunk) -> Chunk:
         back = exchange.back
+        if exchange.stayed:
+            exchange.headers[_REDACTED] = "0"
+            return chunk
         if back is None:
             return chunk
         if exchange.held is not None:
@@ -130,7 +135,7 @@ class Pii(Stage):
         return chunk
 
     async def closing(self, exchange: Exchange) -> Chunk | None:
-        if exchange.back is None:
+        if exchange.back is None or exchange.stayed:
             return None
         if exchange.held is not None:
             return await self._released(exchange, exchange.held, exchange.back)
@@ -140,6 +145,9 @@ class Pii(Stage):
         if exchange.attempts or exchange.decision is not None:
             self._sent.keep(exchange.id, exchange.said.body)
         back = exchange.back
+        if exchange.stayed:
+            exchange.findings = tuple(_kept_here(finding) for finding in exchange.findings)
+            return
         if back is None:
             return
         withheld = [Finding(label, "answer", "withheld") for label in back.withheld]
@@ -203,8 +211,9 @@ class Pii(Stage):
         vault = Vault(guard.key, project)
         masked = request.mask(vault, policy.masks)
         if masked.body is not exchange.said.body:
+            exchange.own = None if guard.mask_local else exchange.said
             exchange.said = replace(exchange.said, body=masked.body, data=reread(masked.body))
-        exchange.headers["x-membrain-redacted"] = str(masked.masked)
+        exchange.headers[_REDACTED] = str(masked.masked)
         if vault or guard.answers != "pass":
             consents = guard.url_tools
             exchange.back = Answer(
@@ -335,6 +344,11 @@ def _note(exchange: Exchange, found: _Judged) -> None:
     exchange.found = Counter(span.label for _, span, _ in found)
     kinds = dict.fromkeys((span.label, place.name, mode.value) for place, span, mode in found)
     exchange.findings = tuple(Finding(*each) for each in list(kinds)[:_MOST_FINDINGS])
+
+
+def _kept_here(finding: Finding) -> Finding:
+    """*finding* of a request that was answered on this machine: what would have been masked was not."""
+    return replace(finding, action=Mode.LOCAL.value) if finding.action in MASKED else finding
 
 
 def _labels(found: _Judged, mode: Mode) -> set[str]:

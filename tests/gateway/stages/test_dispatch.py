@@ -24,7 +24,7 @@ from membrain.exchange import Exchange
 from membrain.providers import registry as make
 from membrain.providers.base import Ask, BaseProvider
 from membrain.providers.registry import Registry
-from membrain.records import Hints, Outcome, Passport, Tokens
+from membrain.records import Candidate, Hints, Outcome, Passport, Tokens
 from membrain.routing.router import Router
 from membrain.stages.dispatch import Dispatch
 from tests.fakes import EchoProvider, FlakyProvider, SlowProvider, exchange
@@ -90,6 +90,45 @@ async def answered(dispatch: Dispatch, question: Exchange) -> list[Chunk]:
 
 
 # --- before anything leaves
+
+
+async def test_a_model_that_turns_out_not_to_be_here_gets_the_placeholders() -> None:
+    class NotHere(Says):
+        async def answer(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
+            self.questions.append(ask)
+            if ask.passport.private:
+                raise PrivateRefused("This request is private, and that is not known to be on this machine.")
+            yield HELLO
+
+    provider = NotHere()
+    dispatch, registry, _router = room()
+    registry.register("ollama", provider)
+    question = asked("ollama/llama3")
+    question.own = exchange("My real name", "ollama/llama3").said
+    candidate = Candidate("llama3", "ollama", kept=True, reason="named", local=True)
+    answer, first = await dispatch._opened(question, candidate)
+    await answer.aclose()
+    assert first is HELLO
+    assert [heard.said is question.said for heard in provider.questions] == [False, True]
+    assert question.own is None
+    question.own, question.hints = exchange("My real name").said, Hints(private=True)
+    with pytest.raises(PrivateRefused):
+        await dispatch._opened(question, candidate)
+
+
+@pytest.mark.parametrize("local", [True, False])
+async def test_only_a_model_on_this_machine_is_told_what_was_really_said(local: bool) -> None:
+    provider = Says(HELLO)
+    dispatch, _registry, _router = room(p=provider)
+    question = asked("p/model")
+    question.own = exchange("My real name", "p/model").said
+    candidate = Candidate("model", "p", kept=True, reason="named", local=local)
+    answer = dispatch._ask(question, candidate)
+    await anext(answer)
+    await answer.aclose()
+    (heard,) = provider.questions
+    assert heard.said is (question.own if local else question.said)
+    assert heard.passport.private is local, "so that the way out refuses to let it leave"
 
 
 async def test_nobody_is_asked_before_the_intent_is_written() -> None:

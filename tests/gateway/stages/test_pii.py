@@ -421,3 +421,43 @@ async def test_an_engine_that_hangs_keeps_nobody_else_waiting() -> None:
     with pytest.raises(DetectionFailed, match="too long"):
         await run(pii, exchange(TEXT))
     assert time.monotonic() - began < 0.35
+
+
+class Here(Says):
+    """As a model on this machine would be answered for by dispatch."""
+
+    async def enter(self, exchange: Exchange) -> None:
+        await super().enter(exchange)
+        exchange.local = True
+
+
+async def run_here(pii: Pii, asked: Exchange, *chunks: Chunk) -> list[bytes]:
+    return [chunk.raw async for chunk in Pipeline([pii, Here(*chunks)]).run(asked)]
+
+
+async def test_a_model_on_this_machine_gets_what_was_said(detector: Detector) -> None:
+    pii, _ = room(detector)
+    asked = exchange(TEXT)
+    own = asked.said
+    chunk = whole(TEXT)
+    assert await run_here(pii, asked, chunk) == [chunk.raw]
+    assert asked.own is own
+    assert MAIL.encode() not in asked.said.body, "what another model would get if this one fails"
+    assert asked.headers["x-membrain-redacted"] == "0"
+    assert asked.findings == (Finding("EMAIL", "messages[0].content", "local"),)
+    assert asked.answer_labels == ()
+
+
+@pytest.mark.parametrize("answers", ["redact", "block"])
+async def test_an_answer_from_this_machine_is_not_held_back(detector: Detector, answers: str) -> None:
+    pii, _ = room(detector, answers=answers)
+    chunk = whole(TEXT)
+    assert await run_here(pii, exchange(TEXT), chunk) == [chunk.raw]
+
+
+async def test_models_on_this_machine_are_masked_for_if_the_settings_say_so(detector: Detector) -> None:
+    pii, _ = room(detector, mask_local=True)
+    asked = exchange(TEXT)
+    token = str((await run(pii, exchange(TEXT)))[1].heard[0].said.data["messages"][-1]["content"])
+    assert content(await run_here(pii, asked, whole(token))) == TEXT
+    assert asked.own is None
