@@ -53,9 +53,9 @@ COMMANDS = (
     Row("local", "Set up", "The embedded model: install it, see it", "commands.local:local"),
     Row("config", "Set up", "Settings, and where each comes from", "commands.config:config"),
     Row("doctor", "Set up", "Check everything, say how to mend it", "commands.doctor:doctor"),
-    Row("help", "", "Pages on environment, exit-codes, output", "commands.help:pages", json=False),
+    Row("help", "", "Pages on environment, exit-codes, output, privacy", "commands.help:pages", json=False),
 )
-TOPICS = ("environment", "exit-codes", "output")
+TOPICS = ("environment", "exit-codes", "output", "privacy")
 
 FRONT = """\
 A local gateway between your tools and the models they talk to.

@@ -84,10 +84,12 @@ class Target:
     key: str
     pid: int
 
-    def request(self, size: int, *, stream: bool) -> bytes:
-        """A request whose prompt is *size* bytes long, as raw HTTP."""
-        message = {"role": "user", "content": "lorem ipsum " * (size // 12)}
-        data = {"model": "gpt-4o", "stream": stream, "messages": [message]}
+    def request(self, size: int, *, stream: bool, values: int = 0) -> bytes:
+        """A request whose prompt is *size* bytes long, as raw HTTP; with *values*, so many messages with one each."""
+        texts = [f"{'lorem ipsum ' * (size // 12 // values)} user{row}@corp-mail.net" for row in range(values)]
+        texts = texts or ["lorem ipsum " * (size // 12)]
+        messages = [{"role": ("user", "assistant")[row % 2], "content": text} for row, text in enumerate(texts)]
+        data = {"model": "gpt-4o", "stream": stream, "messages": messages}
         body = json.dumps(data, separators=(",", ":")).encode()
         head = (
             f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{self.port}\r\nauthorization: Bearer {self.key}\r\n"
@@ -142,22 +144,24 @@ async def loop_of(target: Target, request: bytes, connections: int, count: int) 
 
 Row = tuple[str, list[str]]
 SCENARIOS = (
-    ("whole, 200 bytes, 1 connection", 200, False, 1, 600),
-    ("whole, 200 bytes, 16 connections", 200, False, 16, 2400),
-    ("whole, 100 KB, 1 connection", 100_000, False, 1, 300),
-    (f"stream of {CHUNKS}, 1 connection", 200, True, 1, 200),
-    (f"stream of {CHUNKS}, 32 connections", 200, True, 32, 640),
+    ("whole, 200 bytes, 1 connection", 200, 0, False, 1, 600),
+    ("whole, 200 bytes, 16 connections", 200, 0, False, 16, 2400),
+    ("whole, 100 KB, 1 connection", 100_000, 0, False, 1, 300),
+    ("whole, 100 KB with 20 values", 100_000, 20, False, 1, 300),
+    (f"stream of {CHUNKS}, 1 connection", 200, 0, True, 1, 200),
+    (f"stream of {CHUNKS} with a value", 200, 1, True, 1, 200),
+    (f"stream of {CHUNKS}, 32 connections", 200, 0, True, 32, 640),
 )
 
 
 async def measure(targets: list[Target], rounds: int, scale: float) -> list[Row]:
     """Every scenario against every target, in turn, *rounds* times; medians."""
     rows: list[Row] = []
-    for name, size, stream, connections, count in SCENARIOS:
+    for name, size, values, stream, connections, count in SCENARIOS:
         found: dict[str, list[tuple[float, float, float, float]]] = {each.name: [] for each in targets}
         for _ in range(rounds):
             for target in targets:
-                request = target.request(size, stream=stream)
+                request = target.request(size, stream=stream, values=values)
                 much = max(connections, int(count * scale))
                 await loop_of(target, request, connections, max(connections, much // 5))
                 times, wall, cpu = await loop_of(target, request, connections, much)

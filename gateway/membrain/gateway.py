@@ -53,6 +53,9 @@ NEEDS_KEY = ("openai", "anthropic")
 """Providers that answer once they have a key."""
 
 
+_WARM_AFTER = 2.0
+"""Seconds after the start: not while somebody waits for the doors to open."""
+
 _LOOK_SECONDS = 0.2
 """Between two looks whether running exchanges are over."""
 
@@ -116,9 +119,16 @@ class Gateway:
         coming = asyncio.ensure_future(asyncio.to_thread(guard))  # tables and model, while the doors open
         coming.add_done_callback(_made_ready)
         self._pii.expect(coming)
+        self.egress.later(self._warm())
         self._retiring(self.registry.become(self._rows(keys)))
         today = await self.stores.audit.totals(_midnight())
         self.live.seed(today=today.exchanges, cost_micros=today.cost_micros, masked=today.masked, cached=today.cached)
+
+    async def _warm(self) -> None:
+        """Have every part of the detection work once, soon after the start: the first long text finds it ready."""
+        await asyncio.sleep(_WARM_AFTER)
+        guard = await self._pii.ready()
+        await asyncio.to_thread(guard.detector.warm)
 
     async def _machine_key(self) -> None:
         """The key that this machine's own commands send: kept where only this user can read it."""

@@ -8,15 +8,19 @@ nothing of terminals: a failure is raised as the `CommandError` that the caller 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from membrain.records import AuditRecord, Outcome
+from membrain_cli import daemon
 from membrain_cli.console import CommandError, Exit, Remedy, money, span
+from membrain_cli.reach import read
 
 if TYPE_CHECKING:
     import httpx
@@ -177,6 +181,32 @@ def nothing_left(record: AuditRecord) -> str:
     return ""
 
 
+# --- what waits for a person ---------------------------------------------------------------------------------
+
+CONTENT = re.compile(r"messages\[([0-9]+)\]\.content")
+"""The place of a message's text."""
+ROUNDED = 0.1
+"""Seconds by which the gateway may round the age of a hold."""
+KEYLESS = ("local", "anyone")
+"""What the gateway calls a caller without a key."""
+
+
+def is_of(contexts: Iterable[Mapping[str, str]], messages: Sequence[Message]) -> bool:
+    """Whether what was found, as a hold's *contexts* show it, stands in *messages*. Without any it is not known."""
+    found = list(contexts)
+    return bool(found) and all(stands_in(each, messages) for each in found)
+
+
+def stands_in(context: Mapping[str, str], messages: Sequence[Message]) -> bool:
+    """Whether one of these messages has, at the place of *context*, the text that stands around its value."""
+    place = CONTENT.fullmatch(context["place"])
+    if place is None or int(place[1]) >= len(messages):
+        return False
+    text = str(messages[int(place[1])]["content"])
+    begins = text.find(context["before"])
+    return begins >= 0 and context["tail"] + context["after"] in text[begins + len(context["before"]) :]
+
+
 # --- failures ------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +234,7 @@ ENDINGS: dict[str, Exit] = {
     "provider_key_refused": Exit.KEY,
     "local_model_not_installed": Exit.FAILED,
     "shutting_down": Exit.DOWN,
+    "hold_denied": Exit.REFUSED,
 }
 """Codes whose exit status does not follow from their HTTP status."""
 
@@ -245,6 +276,7 @@ class Session:
         """The record of the last exchange, as far as the gateway told."""
         self._client: MembrainClient | None = None
         self._models: list[str] | None = None
+        self._caller: str | None = None
         self._id = ""
 
     def __enter__(self) -> Self:
@@ -393,6 +425,46 @@ class Session:
     def near(self, model: str) -> list[str]:
         """Known models whose name is near *model*."""
         return get_close_matches(model, self.models(), n=3, cutoff=0.5)
+
+    # what waits for a person; for another thread, while this one waits for the answer
+
+    def beside(self, method: str, path: str, data: Mapping[str, Any] | None = None) -> Any:
+        """What the gateway answers on a connection of its own. Raises `OSError`, or as `read` does if it refuses."""
+        at = urlsplit(self.url)
+        headers = {"content-type": "application/json", **({"x-membrain-api-key": self.key} if self.key else {})}
+        body = None if data is None else json.dumps(data).encode()
+        host, port = at.hostname or "", at.port or 80
+        return read(*daemon.exchange(host, port, method, path, body=body, headers=headers, timeout=ASIDE_TIMEOUT))
+
+    def held(self, question: str, age: float) -> dict[str, Any] | None:
+        """The hold that *question*, which was asked *age* seconds ago, waits in; None if it waits in none.
+
+        Another conversation's is not taken for ours: until the gateway has told our exchange's id, it has to have our
+        caller and our words. Errors as for `beside`.
+        """
+        for row in self.beside("GET", "/api/holds"):
+            ours = row["id"] == self._id
+            if not ours and (self._id or row["seconds"] > age + ROUNDED):
+                continue
+            with contextlib.suppress(CommandError):  # somebody has decided meanwhile
+                hold: dict[str, Any] = self.beside("GET", f"/api/holds/{row['id']}")
+                if ours or (self._is_ours(hold) and is_of(hold["contexts"], self.said(question))):
+                    return hold
+        return None
+
+    def _is_ours(self, hold: Mapping[str, Any]) -> bool:
+        """Whether our client key asked for what waits in *hold*."""
+        if self.key is None:
+            return hold["caller"] in KEYLESS
+        if self._caller is None:
+            known = self.beside("GET", "/api/keys")
+            named = [row["name"] for row in known if row["tail"] == self.key[-4:] and not row.get("revoked")]
+            self._caller = named[0] if len(named) == 1 else ""
+        return bool(hold["caller"] == self._caller)
+
+    def decide(self, hold: str, decision: str, *, always: bool = False) -> None:
+        """Let what waits in *hold* go on ("approve") or not ("deny"). Errors as for `beside`."""
+        self.beside("POST", f"/api/holds/{hold}", {"decision": decision, "always": always})
 
     # ending
 

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 
 from membrain.errors import Misconfigured
 from membrain.places import write_private
+from membrain.records import AuditRecord
 from membrain_cli import daemon
-from membrain_cli.chat.session import Session, nothing_left, receipt
+from membrain_cli.chat.session import ANSWER, Session, nothing_left, receipt
 from membrain_cli.chat.tell import left_line, line, sent_lines
 from membrain_cli.console import Console, Exit
 
@@ -29,6 +30,8 @@ TIERS = ("fast", "balanced", "best")
 LARGEST = 50_000_000
 """Bytes of a conversation that is opened."""
 FORMAT = "membrain chat 1"
+SEEN_HERE = "local"
+"""What is on record of a value that a model on this machine saw."""
 
 
 class Talk(Protocol):
@@ -279,9 +282,15 @@ def sent(talk: Talk, word: str) -> None:
     if why and not record.attempts:  # nobody was given anything
         return
     body = session.sent(record)
-    console.out("It was given:" if why else left_line(record))
+    console.out(given_line(record) if why else left_line(record))
     for each in sent_lines(console, body, whole=word == ALL):
         console.out(each)
+
+
+def given_line(record: AuditRecord) -> str:
+    """What stands before the text that a model on this machine was given, which is kept with placeholders."""
+    seen = any(finding.action == SEEN_HERE and finding.place != ANSWER for finding in record.findings)
+    return "It was given this, with the values themselves for placeholders:" if seen else "It was given:"
 
 
 def cost(talk: Talk, _nothing: str) -> None:

@@ -1,7 +1,8 @@
 """How an answer is told: its text as it comes, ctrl-c, the line under it, and what of the question left this machine.
 
 On a terminal the text is drawn as Markdown (`render`, which is imported while one waits for the first word); in a
-pipe, or without colour, it is passed on as it is. Shared by the one-shot command and the conversation.
+pipe, or without colour, it is passed on as it is. A question that the gateway holds until a person agrees is put to
+whoever is at the terminal. Shared by the one-shot command and the conversation.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, Self
 
+from membrain.errors import MembrainError
 from membrain.records import AuditRecord
-from membrain_cli.chat.session import Answer, receipt, tokens, went_to
-from membrain_cli.console import Console, Filter, padded, span
+from membrain_cli.chat.session import Answer, Session, receipt, tokens, went_to
+from membrain_cli.commands.pii import SHORT, counts, plain
+from membrain_cli.console import CommandError, Console, Exit, Filter, clean_cell, padded, span
 
 
 class Voice(Protocol):
@@ -85,9 +90,10 @@ def tell(console: Console, answer: Answer) -> bool:
     Raises `CommandError` when the answer fails.
     """
     pieces, speaking, whole = iter(answer), None, True
+    watch = Watch(console, answer.session, answer.question)
     with Ear() as ear, without_echo(console):
         try:
-            with console.working("…" if console.unicode else "..."):
+            with console.working(waiting_sign(console)), watch:
                 piece = ear.wait(pieces)
             speaking = voice(console)
             while piece is not None:
@@ -96,12 +102,18 @@ def tell(console: Console, answer: Answer) -> bool:
         except KeyboardInterrupt:
             whole = False
             answer.session.hang_up()
+            watch.deny()
         finally:
             if speaking is not None:
                 speaking.close()
         if not whole:
             answer.stop()
     return whole
+
+
+def waiting_sign(console: Console) -> str:
+    """What is shown until the first word comes."""
+    return "…" if console.unicode else "..."
 
 
 class Ear:
@@ -155,6 +167,24 @@ def without_echo(console: Console) -> Iterator[None]:
             termios.tcsetattr(console.stdin.fileno(), termios.TCSADRAIN, before)
 
 
+@contextlib.contextmanager
+def with_echo(console: Console, before: list[Any]) -> Iterator[None]:
+    """For a question in between, on a terminal whose modes are *before*.
+
+    What was typed until now is forgotten: it was meant for something else, and must not count as a yes.
+    """
+    import termios
+
+    shown = [*before]
+    shown[3] |= termios.ECHO | termios.ICANON
+    termios.tcsetattr(console.stdin.fileno(), termios.TCSAFLUSH, shown)
+    try:
+        yield
+    finally:
+        if modes(console) is not None:
+            termios.tcsetattr(console.stdin.fileno(), termios.TCSADRAIN, before)
+
+
 def modes(console: Console) -> list[Any] | None:
     """How the terminal treats what is typed; None if it is not ours to change, as for a job in the background."""
     if sys.platform == "win32":
@@ -166,6 +196,153 @@ def modes(console: Console) -> list[Any] | None:
         return termios.tcgetattr(keys) if os.tcgetpgrp(keys) == os.getpgrp() else None
     except (OSError, termios.error):
         return None
+
+
+# --- a question that waits for a person ----------------------------------------------------------------------
+
+FIRST_LOOK = 0.4
+"""Seconds without an answer after which is looked for a hold."""
+EACH_LOOK = 1.0
+"""Seconds between further looks."""
+PATIENCE = 0.1
+"""Seconds until somebody who asks a person notices that the answer has begun after all."""
+MOST_SHOWN = 12
+"""Findings that are shown; of more, only how many there are."""
+LONGEST = 1024
+"""Bytes that are read of a reply."""
+
+MAY_IT = "Send it masked? [y]es, [n]o, [a]lways for this project: "
+REPLIES = {
+    **dict.fromkeys(("y", "yes"), ("approve", False)),
+    **dict.fromkeys(("n", "no"), ("deny", False)),
+    **dict.fromkeys(("a", "always"), ("approve", True)),
+}
+"""What may be replied, and the decision that it is: which, and whether for good."""
+NO = REPLIES["n"]
+
+
+class Watch:
+    """Looks, while no answer has come, whether *question* waits for a person, and has the person here decide.
+
+    Use as a context manager around the wait for the first piece. It looks in a thread of its own, which neither
+    delays the answer nor feels ctrl-c; where there is nobody to ask, it says once how to decide.
+    """
+
+    def __init__(self, console: Console, session: Session, question: str) -> None:
+        self._console, self._session, self._question = console, session, question
+        self._began = time.monotonic()
+        self._over = threading.Event()
+        self._speaking = threading.Lock()
+        self._undecided = ""
+        self._denied = False
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._look, name="watch", daemon=True).start()
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self._over.set()
+        with self._speaking:  # whoever is asked is told that it is over, and the terminal is ours again
+            pass
+        if self._denied and isinstance(error, CommandError):
+            raise CommandError("Not sent, as you said. Nothing of it left.", [], Exit.REFUSED) from error
+
+    def deny(self) -> None:
+        """Refuse what a person was asked about and did not decide. That the gateway knows by now is as good."""
+        if self._undecided:
+            with contextlib.suppress(OSError, CommandError, MembrainError):
+                self._session.decide(self._undecided, "deny")
+
+    def _look(self) -> None:
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it has to wake who waits for the answer
+        pause = FIRST_LOOK
+        while not self._over.wait(pause):
+            pause = EACH_LOOK
+            try:
+                hold = self._session.held(self._question, time.monotonic() - self._began)
+            except OSError:
+                continue
+            except (CommandError, MembrainError):  # not ours to know: the answer itself will tell
+                return
+            if hold is not None:
+                self._tell(hold)
+                return
+
+    def _tell(self, hold: Mapping[str, Any]) -> None:
+        """Have a person decide on *hold*, and show afterwards that the answer is waited for."""
+        console = self._console
+        with self._speaking:
+            if self._over.is_set():
+                return
+            with console.working(""):  # wipes the sign of waiting
+                pass
+            before = modes(console) if may_ask(console) else None
+            if before is None:
+                console.say(f"Waits for a person: membrain pii approve {hold['id'][:SHORT]}")
+            else:
+                self._decide(hold, before)
+            with console.working(waiting_sign(console)):
+                self._over.wait()
+
+    def _decide(self, hold: Mapping[str, Any], before: list[Any]) -> None:
+        """Show *hold*, ask, and tell the gateway; nothing if the question was answered by somebody else."""
+        for each in held_lines(self._console, hold):
+            self._console.complain(each)
+        self._undecided = hold["id"]
+        with with_echo(self._console, before):
+            reply = self._reply()
+        if reply is None:
+            return
+        decision, always = reply
+        try:
+            self._session.decide(hold["id"], decision, always=always)
+        except (OSError, CommandError, MembrainError) as error:
+            told = "The gateway did not hear it." if isinstance(error, OSError) else str(error)
+            self._console.complain(f"{told} Say it there: membrain pii {decision} {hold['id'][:SHORT]}")
+            return
+        self._undecided, self._denied = "", decision == "deny"
+        if always:
+            self._console.say("This project is not asked again about these, until the gateway stops.")
+
+    def _reply(self) -> tuple[str, bool] | None:
+        """What the person decides; None if it is over before. The end of input (ctrl-d) is a no."""
+        stderr, keys = self._console.stderr, self._console.stdin.fileno()
+        reply = None
+        while reply is None:
+            stderr.write(MAY_IT)
+            stderr.flush()
+            while not self._over.is_set() and not select.select([keys], [], [], PATIENCE)[0]:
+                pass
+            typed = b"" if self._over.is_set() else os.read(keys, LONGEST)
+            if not typed:
+                stderr.write("\n")
+            if self._over.is_set():
+                return None
+            reply = REPLIES.get(typed.decode("utf-8", "replace").strip().lower()) if typed else NO
+        return reply
+
+
+def may_ask(console: Console) -> bool:
+    """Whether somebody is there who sees a question and may answer it."""
+    return console.is_tty_in and console.is_tty_err and not console.no_input
+
+
+def held_lines(console: Console, hold: Mapping[str, Any]) -> Iterator[str]:
+    """What was found in a question that waits: labels, then each place with what stands around the value."""
+    yield f"{console.glyph('look')} Waits for you: {counts(hold)}; would go to {hold['model']}."
+    shown = [(each["place"], plain(each["label"]), around(console, each)) for each in hold["contexts"][:MOST_SHOWN]]
+    first, second = (max((len(row[at]) for row in shown), default=0) + 3 for at in (0, 1))
+    for place, label, words in shown:
+        yield f"  {console.style(padded(place, first), 'dim')}{padded(label, second)}{clean_cell(words)}"
+    if more := len(hold["contexts"]) - len(shown):
+        yield f"  {more} more: membrain pii holds {hold['id'][:SHORT]}"
+
+
+def around(console: Console, context: Mapping[str, str]) -> str:
+    """A value's surroundings, and of itself how it ends."""
+    value = console.style(f"{waiting_sign(console)}{context['tail']}", "dim")
+    return f"{context['before']}{value}{context['after']}"
 
 
 # --- the line under it ---------------------------------------------------------------------------------------

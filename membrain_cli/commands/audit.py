@@ -318,7 +318,7 @@ def show_sent(shell: Console, reach: Reach, record: AuditRecord) -> None:
     if shell.json or not shell.is_tty_out:
         shell.record(left if shell.json else left["body"])
         return
-    shell.say(f"{why} It was given:" if why else left_line(record))
+    shell.say(f"{why} It was given this, with the values themselves for placeholders:" if why else left_line(record))
     shell.out(standing_out(shell, json.dumps(left["body"], ensure_ascii=False, indent=2)))
     shell.say(shell.style(f"{left['bytes']:,} bytes   sha256 {left['sha256']}", "dim"))
 

@@ -149,10 +149,10 @@ def ask_once(door: Door, asking: Asking, text: str) -> Exit:
 def ask_whole(door: Door, asking: Asking, text: str) -> Exit:
     """Print the whole completion as JSON."""
     from membrain_cli.chat.session import Session
-    from membrain_cli.chat.tell import say_demo
+    from membrain_cli.chat.tell import Watch, say_demo
 
     working = door.console.working("…" if door.console.unicode else "...")
-    with Session(door.running.url, door.reach.key, asking) as session, working:
+    with Session(door.running.url, door.reach.key, asking) as session, working, Watch(door.console, session, text):
         completion = session.whole(text)
     door.console.record(completion)
     say_demo(door.console, session.last, told(door))

@@ -1,4 +1,4 @@
-"""`membrain help TOPIC`: pages on the environment, the exit status and the output.
+"""`membrain help TOPIC`: pages on the environment, the exit status, the output, and what leaves this machine.
 
 The help of a command is the command's own (`membrain help up` is `membrain up --help`; `main` sees to that).
 """
@@ -37,6 +37,40 @@ Output
   -q, --quiet  no words, only results and errors
   --no-input   ask nothing: fail, and name the flag that answers"""
 
+PRIVACY = """\
+What leaves, and what does not
+
+  Every string of a request is looked at before anything is sent. What is private leaves as a placeholder, like
+  EMAIL_k7f2m9x4q1w8z739, and its value is put back in the answer. If looking fails, nothing is sent. Models on this
+  machine get the values themselves, unless pii.mask_local is on.
+
+  pii.level     what is masked
+{levels}
+  pii.on_find   what happens to it
+{modes}
+  Exceptions    membrain config set pii.rules "SECRET=block,acme:*=confirm"   (by label, by project, or both)
+  Your own      membrain pii add "Project Falcon"   membrain pii allow "office@corp-mail.net"
+  See it        membrain pii scan (try a text)   /sent in membrain chat   membrain audit show ID --sent
+
+  Not looked into: pictures, sound, documents, and blocks that a provider signed or encrypted.
+  Not put back: values in URLs of tool calls, unless your request had them there or pii.url_tools names the tool.
+  Not promised: that everything is found; that nobody is known by their style. What a provider has, it has."""
+
+LEVELS = (
+    ("basic", "secrets, identifiers, payment, contact data, your own list"),
+    ("standard", "also addresses, dates of birth, and persons who are not widely known (default)"),
+    ("strict", "whatever is found: places and public persons too"),
+)
+
+MODES = (
+    ("redact", "masked, and put back in the answer (default)"),
+    ("confirm", "waits until you agree: asked in membrain chat; elsewhere membrain pii holds, approve, deny"),
+    ("local", "only models on this machine may answer, and they see the value"),
+    ("block", "refused"),
+    ("alert, log", "leaves, and is counted; alert also writes a line to the log"),
+    ("pass", "leaves"),
+)
+
 VARIABLES = (
     ("MEMBRAIN_HOME", "one folder for settings, data and state of an instance of its own"),
     ("MEMBRAIN_DEBUG", "1 shows the traceback of an unexpected error, as --debug does"),
@@ -67,9 +101,15 @@ def environment() -> str:
     return "\n".join(["Environment", "", *told, "", never])
 
 
-TOPICS = {"environment": environment, "exit-codes": exit_codes, "output": output}
+def privacy() -> str:
+    """What leaves this machine and what does not, when, how to see it, and what nobody promises."""
+    levels, modes = ("\n".join(f"    {name:<12}{words}" for name, words in rows) for rows in (LEVELS, MODES))
+    return PRIVACY.format(levels=levels, modes=modes)
+
+
+TOPICS = {"environment": environment, "exit-codes": exit_codes, "output": output, "privacy": privacy}
 
 
 def pages(topic: Annotated[str, typer.Argument(metavar="TOPIC")]) -> None:
-    """Read a page: environment, exit-codes or output."""
+    """Read a page: environment, exit-codes, output or privacy."""
     current().out(TOPICS[topic]())

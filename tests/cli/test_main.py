@@ -59,7 +59,7 @@ Set up
   doctor      Check everything, say how to mend it
 
   -h, --help  -V, --version  -q, --quiet  --no-input  --no-color
-  Most commands take --json.  Topics: membrain help environment | exit-codes | output
+  Most commands take --json.  Topics: membrain help environment | exit-codes | output | privacy
 """
 
 HEAVY = (
@@ -171,7 +171,7 @@ def test_help_is_short_everywhere(path: list[str], environ: dict[str, str], caps
     assert short.startswith(f"Usage: membrain {' '.join(path)}")
 
 
-@pytest.mark.parametrize("topic", ["environment", "exit-codes", "output"])
+@pytest.mark.parametrize("topic", ["environment", "exit-codes", "output", "privacy"])
 def test_there_are_pages_on_topics(topic: str, environ: dict[str, str]) -> None:
     ran = invoke(["help", topic], environ)
     assert ran.status == 0

@@ -96,9 +96,9 @@ def test_a_day_with_a_provider(served: Served, beside: dict[str, str]) -> None:
     served.chat("one", model="gpt-4o")
     served.chat("two", model="claude-haiku-4-5")
     table = """
-  when     id       model                by                took      cost   pii    outcome
-  0s ago   …   claude-haiku-4-5     anthropic         … ms   …   ·      answered
-  0s ago   …   gpt-4o               openai            … ms   $0.0001   ·      answered
+  when     id       model                by…took…cost   pii    outcome
+  0s ago   …   claude-haiku-4-5     anthropic…ms   …   ·      answered
+  0s ago   …   gpt-4o               openai…ms   $0.0001   ·      answered
   2 shown, 2 today.  Follow: -f   One: membrain audit show ID   Filter: --help
 """
     same(re.sub(r"\d+s ago", "0s ago", see(beside, "audit")), table, beside)

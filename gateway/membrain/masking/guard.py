@@ -43,6 +43,9 @@ class Detects(Protocol):
     def scan_by_rule(self, text: str) -> tuple[Span, ...]:
         """The same by rule only, which costs little."""
 
+    def warm(self) -> None:
+        """Work through an example of everything, so that the first long text costs no more than the next."""
+
     def recall(self, text: str) -> tuple[Span, ...] | None:
         """What it remembers of this text; no work is done."""
 

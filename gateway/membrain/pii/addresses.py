@@ -115,6 +115,11 @@ _SUFFIX = r"(?i:(?:street|avenue|road|lane|drive|boulevard|terrace|parkway|highw
 _SUFFIX_SHORT = (
     r"(?i:(?:court|place|way|circle|close|trail|square|gardens|grove|broadway)\b|(?:ct|pl|cir|trl|dr|sq)\b\.?)"
 )
+_SUFFIX_RARE = (
+    r"(?:Yard|Bend|Hollow|Rise|Ridge|Cove|Glen|Heights|Wharf|Quay|Bank|Mead|Meadows?|Croft|Garth|Crossing|Creek|Landing|"
+    r"Trace|Knoll|Vale|Dell|Parade|Villas|Cottages|Fold|Row|Walk|Hill|Green)"
+)
+"""Told only by the town behind it."""
 _QUARTER = r"(?:<s>(?:N|S|E|W|NE|NW|SE|SW|North|South|East|West|Northwest|Northeast|Southwest|Southeast)\b\.?)?"
 _ROMANCE = (
     r"(?:(?:C/|Cl\.|Cra\.|Av\.|Blv(?:d)?\.|Bv\.|Jl\.|Gg\.|Jln\.|Cda\.|Prol\.|Avda?\.|Pza\.|Ctra\.|Tv\.|P\.za|V\.le|C\.so)<s>?|(?:Calle|CALLE|calle|Avenida|avenida|AVENIDA|Avda|Plaza|plaza|Pza|Plaça|Paseo|paseo|Camino|Carretera|Ctra|Ronda|Traves(?:í|i)a|Pasaje|Callej(?:ó|o)n|Glorieta|"
@@ -160,6 +165,8 @@ SHAPES: tuple[Shape, ...] = (
           "I live at 221B Baker Street, London NW1 6XE, UK.", "221B Baker Street, London NW1 6XE, UK", "we had 3 Wide Streaming tasks"),
     Shape("english_short", NUMBER, SURE, r"\d{2,6}[A-Za-z]?,?<s>(?:<cap><s>){1,3}" + _SUFFIX_SHORT + _QUARTER,
           "it is 1862 Spruce Way, Salem, NC 21368.", "1862 Spruce Way, Salem, NC 21368", "do it 12 Times Squared"),
+    Shape("english_rare", NUMBER, SURE, r"\d{1,5}[A-Za-z]?<s>(?:<cap><s>){1,2}" + _SUFFIX_RARE + r",<s><U><L>{2,}",
+          "from 14 Potter's Yard, Kendal since May", "14 Potter's Yard, Kendal", "in 14 Long Hill walks"),
     Shape("english_lower", NUMBER, PART, r"\d{1,6}[a-z]?,?<s>(?:(?:[a-z']{2,15}|\d{1,3}(?:st|nd|rd|th))<s>){1,3}(?:street|st|avenue|ave|road|rd|lane|ln|drive|dr|boulevard|blvd|court|ct|place|way|terrace|parkway)\b(?: [nsew]\b)?",
           "address: 742 evergreen terrace", "742 evergreen terrace", "it is a 5 minute walk down the road"),
     Shape("french", NUMBER, SURE, r"(?:<num>(?:<s>(?:bis|ter|quater)\b)?,?<s>)" + _FRENCH + r"<s>(?:" + _OF + r"?<name>|" + _OF + r"<L>+(?: <joint><w>)?)(?:,?<s>\d{1,4}\b)?",
@@ -387,8 +394,15 @@ _CODE_AFTER = re.compile(
 
 _Found = tuple[int, int]
 _PROOFS = {PART: frozenset(("unit", "postcode", "country")), CODE: frozenset(("unit", "postcode"))}
+_UNIT_SIZE = 24
 _UNIT_TAIL = re.compile(rb"(?i)[ ,]+(?:apt|apartment|suite|unit|flat|room|floor)\.?(?: #?\d{1,5})?\Z")
 _GROUP = re.compile(r"(?<!\\)\((?!\?)")
+_GROUPED = frozenset(shape.name for shape in SHAPES if _GROUP.search(shape.pattern))
+_PROVES = {
+    need: "|".join(f"(?:{pattern})" for name, pattern in _PARTS if name.replace("code first", "postcode") in proofs)
+    for need, proofs in _PROOFS.items()
+}
+"""What has to come behind a street that needs one of these."""
 _FRONT = r"(?:^|[^A-Za-z\x80-\xff])"
 
 
@@ -412,12 +426,12 @@ class _Streets:
 
     def run(self, data: bytes) -> Iterator[_Found]:
         """The addresses of `data`, in order, never overlapping; byte offsets."""
-        search, size, place, floor = self._search, len(data), 0, 0
+        search, size, place, floor, proofs = self._search, len(data), 0, 0, _Proofs(data)
         while True:
             start, end = search(_ANYWHERE, data, place, size)[0]
             if start < 0:
                 return
-            taken = self._judge(data, start, end, floor)
+            taken = self._judge(data, start, end, floor, proofs)
             if taken is None:
                 step = _NEXT.match(data, start)
                 place = step.end() if step else end
@@ -425,27 +439,44 @@ class _Streets:
             yield taken
             place = floor = taken[1]
 
-    def _judge(self, data: bytes, start: int, end: int, floor: int) -> _Found | None:
+    def _judge(self, data: bytes, start: int, end: int, floor: int, proofs: _Proofs) -> _Found | None:
         """The whole address around a candidate, or None where it proves nothing."""
         for row in sorted(self._which.Match(data[start:end])):
             shape = self._shapes[row]
-            last = _street_end(shape, data, start, end)
-            if not _stands_alone(data, start, last):
+            last, sure = _street_end(shape, data, start, end), shape.needs == SURE
+            if not (sure or proofs.follow(shape.needs, last) or _said(data, start, floor)):
                 continue
-            if shape.needs != SURE and _holds(_NOT_STREET, data[start:last]):
+            if not _stands_alone(data, start, last) or (not sure and _holds(_NOT_STREET, data[start:last])):
                 continue
             stop, parts = _grown_right(data, last)
-            if shape.needs == SURE or parts & _PROOFS[shape.needs] or _said(data, start, floor):
+            if sure or parts & _PROOFS[shape.needs] or _said(data, start, floor):
                 return _grown_left(shape, data, start, floor), stop
         return None
 
 
+class _Proofs:
+    """Where in a text the next part stands that proves a street; looked for once, however many streets ask."""
+
+    __slots__ = ("_data", "_next")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._next = dict.fromkeys(_PROVES, -1)
+
+    def follow(self, need: str, place: int) -> bool:
+        """Whether one is near enough behind `place` to be worth walking there."""
+        if self._next[need] < place:
+            found = _matcher(_PROVES[need])(_ANYWHERE, self._data, place, len(self._data))[0][0]
+            self._next[need] = found if found >= 0 else len(self._data) + _AHEAD
+        return self._next[need] < place + _AHEAD
+
+
 def _street_end(shape: Shape, data: bytes, start: int, end: int) -> int:
     """Where the street ends: neither what marked its end nor a unit is a part of it."""
-    if _GROUP.search(shape.pattern):
+    if shape.name in _GROUPED:
         match = _matcher(shape.pattern, capture=True)
         end = start + match(_BOTH, data[start:end], 0, end - start)[1][1]
-    unit = _UNIT_TAIL.search(data, start + 1, end)
+    unit = _UNIT_TAIL.search(data, max(start + 1, end - _UNIT_SIZE), end)
     return unit.start() if unit else end
 
 
@@ -457,8 +488,9 @@ def _said(data: bytes, start: int, floor: int) -> bool:
 
 def _stands_alone(data: bytes, start: int, end: int) -> bool:
     """Whether the street is no part of a longer word, number or path, and its number no year."""
-    before = data[max(0, start - 24) : start]
-    if _JOINED.search(before) or _COPYRIGHT.search(before) or _DATED.search(data[max(0, start - 8) : start + 4]):
+    if _JOINED.search(data, max(0, start - 3), start) or _COPYRIGHT.search(data, max(0, start - 24), start):
+        return False
+    if data[start : start + 2] in (b"19", b"20") and _DATED.search(data, max(0, start - 8), start + 4):
         return False
     return not (end < len(data) and data[end] in _WORD and data[end - 1] in _WORD)
 

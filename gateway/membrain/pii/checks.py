@@ -45,37 +45,43 @@ _DIGITS = re.compile("[0-9]+")
 
 def luhn(value: str) -> bool:
     """Whether the digits end in the right Luhn check digit."""
-    number = digits(value)[::-1]
-    if len(number) < 2:
-        return False
-    total = sum(map(int, number[::2])) + sum(map(int, number[1::2].translate(_DOUBLED)))
-    return total % 10 == 0
+    number = digits(value)
+    return len(number) > 1 and _luhn(number)
 
 
-_DOUBLED = str.maketrans("0123456789", "0246813579")
+def _luhn(number: str) -> bool:
+    """The same for what is nothing but digits."""
+    signs = number.encode("ascii")[::-1]
+    return (sum(signs[::2]) + sum(signs[1::2].translate(_DOUBLED)) - 48 * len(signs)) % 10 == 0
+
+
+_DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
 """Twice a digit, the figures of the result added up."""
 
 
-def _card_length(number: str) -> bool:
-    """Whether an issuer of cards gives numbers of this beginning and length."""
-    size, two, three, four = len(number), int(number[:2]), int(number[:3]), int(number[:4])
-    if number[0] == "4":
-        return size in {13, 16, 19}
+@lru_cache(maxsize=1 << 14)
+def _card_sizes(issuer: str) -> frozenset[int]:
+    """How many digits the cards of an issuer have, by their first four digits; none for no issuer."""
+    two, three, four = int(issuer[:2]), int(issuer[:3]), int(issuer)
+    if issuer[0] == "4":
+        return frozenset((13, 16, 19))
     if 51 <= two <= 55 or 2221 <= four <= 2720 or two == 35:
-        return size == 16
-    if two in {34, 37}:
-        return size == 15
+        return frozenset((16,))
+    if two in {34, 37} or four in {1800, 2131}:
+        return frozenset((15,))
     if 300 <= three <= 305 or two in {36, 38, 39}:
-        return 14 <= size <= 19
-    if four in {1800, 2131}:
-        return size == 15
-    return (two in {60, 62, 64, 65, 81} and 16 <= size <= 19) or (two in {50, 56, 57, 58, 67} and 12 <= size <= 19)
+        return frozenset(range(14, 20))
+    if two in {60, 62, 64, 65, 81}:
+        return frozenset(range(16, 20))
+    return frozenset(range(12, 20) if two in {50, 56, 57, 58, 67} else ())
 
 
 def card(value: str) -> bool:
     """Whether this is a payment card's number: an issuer's beginning and length, and Luhn. Test cards count."""
-    number = digits(value)
-    return 12 <= len(number) <= 19 and len(set(number)) > 1 and _card_length(number) and luhn(number)
+    number = value if value.isdecimal() and value.isascii() else digits(value)
+    if not 12 <= len(number) <= 19 or len(number) not in _card_sizes(number[:4]):
+        return False
+    return _luhn(number) and number.strip(number[0]) != ""
 
 
 def mod97(value: str) -> bool:
@@ -232,7 +238,21 @@ def resident(value: str) -> bool:
     return "10X98765432"[total % 11] == value[17].upper() and _is_day(value[6:14])
 
 
-_OURS: dict[str, Callable[[str], bool]] = {"cn.ric": resident}
+def malaysian(value: str) -> bool:
+    """Whether this is a Malaysian identity number: a day of birth and a known place.
+
+    Ours, because python-stdnum's takes twenty microseconds to find out more than that.
+    """
+    number = digits(value)
+    if len(number) != 12 or number[6:8] in _NO_PLACE:
+        return False
+    return _is_day("19" + number[:6]) or _is_day("20" + number[:6])
+
+
+_NO_PLACE = frozenset({"00", "17", "18", "19", "20", "69", "70", "73", "80", "81", "94", "95", "96", "97"})
+_OURS: dict[str, Callable[[str], bool]] = {"cn.ric": resident, "my.nric": malaysian}
+_FIRST: dict[str, Callable[[str], bool]] = {"se.personnummer": lambda value: luhn(digits(value)[-10:])}
+"""A cheap question that is part of the answer anyway, asked before the rest."""
 
 
 def _is_day(value: str) -> bool:
@@ -252,4 +272,4 @@ def _standard(name: str) -> Callable[[str], Any]:
 
 def national(name: str, value: str) -> bool:
     """Whether python-stdnum's module `name` ("es.dni") takes the value; its check digits are the point."""
-    return bool(_standard(name)(value))
+    return (name not in _FIRST or _FIRST[name](value)) and bool(_standard(name)(value))

@@ -1,8 +1,9 @@
 """All that finds private values, behind one door: a text goes in, settled spans come out, or an error.
 
 The order of work: the rules (`scan`, known values with them), the rules again over what is disguised (`views`), cells
-of tables (`columns`), street addresses, persons and places, engines of others. Who comes earlier keeps his characters,
-who comes later gets what is left. In the end a value that was found once is found wherever it stands in the same text.
+of tables (`columns`), street addresses, persons and places with their postcodes, engines of others. Who comes earlier
+keeps his characters, who comes later gets what is left. In the end a value that was found once is found wherever it
+stands in the same text.
 
 Nothing is decided here about what becomes of a finding, and nothing is known about requests: a text is a text. No part
 is ever skipped: one that fails, talks nonsense or comes late means `DetectionFailed`, and then nothing may go out.
@@ -21,7 +22,7 @@ from typing import Protocol
 
 import ahocorasick_rs
 
-from membrain.pii.addresses import addresses
+from membrain.pii.addresses import SHAPES, addresses, codes_beside
 from membrain.pii.columns import columns, records
 from membrain.pii.detectors import KINDS
 from membrain.pii.kinds import Severity, Span
@@ -67,9 +68,16 @@ class Engine(Protocol):
 Part = Callable[[str], Iterable[Span]]
 """One step of the work: a text in, spans out."""
 
+
+def _names(text: str) -> list[Span]:
+    """Persons and places, and the postcodes beside these."""
+    found = people_and_places(text)
+    return [*found, *codes_beside(text, (span for span in found if span.label == "LOCATION"))]
+
+
 _OWN: tuple[tuple[str, Part], ...] = (
     ("Looking for street addresses", addresses),
-    ("Looking for names", people_and_places),
+    ("Looking for names", _names),
 )
 
 _FIRST = "Ada Lovelace, 12 Elm Street, Springfield, IL 62704, +44 20 7946 0958, 020 7946 0958"
@@ -121,6 +129,13 @@ class Detector:
             self._memo.put(text, spans)
         return spans
 
+    def warm(self) -> None:
+        """Look at one example of everything, off the clock: patterns and tables are made at their first use.
+
+        Takes half a second or so; for a thread, once, when there is time. Nothing is remembered.
+        """
+        self._look("\n\n".join((*(kind.hit for kind in KINDS), *(shape.hit for shape in SHAPES))), math.inf)
+
     def recall(self, text: str) -> tuple[Span, ...] | None:
         """What `scan` has said about this text, if it remembers; no work is done."""
         return self._memo.get(text)
@@ -159,7 +174,7 @@ class Detector:
             plain = settle([*plain, *(span for span in hidden if span.kind in rank)], rank)
             plain = _filled(plain, settle((span for span in hidden if span.kind not in rank), {}), text)
         cells = _checked("Reading tables", lambda seen: [*columns(seen), *records(seen, plain)], text)
-        return _filled(plain, settle(self._reported(cells, text), {}), text)
+        return _filled(plain, settle(self._reported(cells, text), {}), text) if cells else plain
 
     def _asked(self, who: str, part: Part, text: str, due: float) -> list[Span]:
         """What a part finds, window by window."""
@@ -169,7 +184,7 @@ class Detector:
             spans = _checked(who, part, piece)
             found += [_moved(span, start) for span in spans] if start else spans
             in_time(due)
-        return settle(self._reported(found, text), {})
+        return settle(self._reported(found, text), {}) if found else found
 
     def _reported(self, spans: list[Span], text: str) -> list[Span]:
         """Without the values that are never reported."""

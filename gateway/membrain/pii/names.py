@@ -14,6 +14,7 @@ import json
 import lzma
 import re
 import struct
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -24,10 +25,10 @@ from zlib import crc32
 from ahocorasick_rs import AhoCorasick, MatchKind
 
 from membrain.pii.kinds import Severity, Span
-from membrain.pii.public import is_public
+from membrain.pii.public import in_public, is_public
 
 MODEL = Path(__file__).parent / "model" / "names.bin"
-MODEL_SHA256 = "43658a8019d25d2c89aedd5048ebfddc5701e2e236b09cca4f08233186ac833a"
+MODEL_SHA256 = "6dbf4fb4300ff59d9163d9c7c9fb455d470ddd9b4c1a828413e00c5987ca758c"
 """Of the file that `model/train.py` writes; anything else is refused."""
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
@@ -35,7 +36,7 @@ TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
 
 FLAGS = (
     "first", "first_any", "last", "last_any", "city", "city_any", "country", "region",
-    "word", "word_any", "foreign", "in_place", "calendar",
+    "word", "word_any", "foreign", "in_place", "calendar", "vocabulary",
 )  # fmt: skip
 """What the table of words knows of one, a bit each."""
 
@@ -174,7 +175,7 @@ def _sign(shape: str, flags: int) -> str:
     first = 2 if flags & 1 else flags >> 1 & 1
     last = 2 if flags & 4 else flags >> 3 & 1
     place = 3 if flags & 0x40 else 2 if flags & 0x10 else 1 if flags & 0xA0 else 0
-    word = 2 if flags & 0x100 else 1 if flags & 0x600 else 0
+    word = 2 if flags & 0x100 else 1 if flags & 0x2600 else 0
     return f"{shape}{first}{last}{place}{word}{flags >> 11 & 3}"
 
 
@@ -270,7 +271,7 @@ _FORBIDDEN = -1_000_000
 _UPPER, _LOWER, _CONTEXT, _ISLAND = -15, -25, -25, -130
 """How far below "no name" a word may be: by itself, so in small letters, in its context, and as a part of a name."""
 _KNOWN_NAMES, _RARE_NAMES, _GOOD_NAMES = 0b101_0001, 0b10, 0b101_0101
-_PLAIN_WORDS, _ANY_WORDS = 0b1_0000_0000, 0b111_0000_0000
+_PLAIN_WORDS, _ANY_WORDS = 0b1_0000_0000, 0b10_0111_0000_0000
 """Bits of FLAGS: what may be a name in small letters, or although it is a common word; and what is a word."""
 _WRITTEN = re.compile(r"(?:Xp)+|XX|Xx(?:[-'’]X?x)*|X['’]Xx|XX(?:[-'’]XX)+|XxXx|[Cc]+|[Xc]+x?")
 _PREFIXED = re.compile(r"(?:Ma?c|De|Di|Du|La|Le|Van|Von|Fitz|O|Al|El|St)[A-Z]")
@@ -592,15 +593,254 @@ def people_and_places(text: str) -> list[Span]:
         for entity in _joined(text, _Window(read, text, start, end).entities(spots))
         if not _in_noise(text, entity[0], entity[1])
     ]
+    found = [part for each in sorted(found) for part in _cleaned(read.lexicon, text, each)]
     found += _again(read, text, places, found)
-    return [_span(text, *each) for each in sorted(found)]
+    told = _addressed(read, text, found)
+    found = sorted([*(each for each in found if _is_free(told, each[0], each[1])), *told])
+    public = in_public(text, [(start, end) for start, end, tag in found if tag == _PERSON])
+    public |= {start for start, end, _ in found if _is_institution(read.lexicon, text, start, end)}
+    return [_span(*each, public=each[0] in public) for each in found]
 
 
-def _span(text: str, start: int, end: int, tag: int) -> Span:
+def _span(start: int, end: int, tag: int, *, public: bool) -> Span:
     label, kind, severity = _LABEL[tag]
-    if tag == _PERSON and is_public(text[start:end]):
-        kind = "public_person"
-    return Span(start, end, label, kind, severity)
+    return Span(start, end, label, "public_person" if public and tag == _PERSON else kind, severity)
+
+
+_JOIN = """
+a ab abu af al ap av ben bin bint d da das de degli dei del della den der des di do dos du e el en i ibn la las
+le les lo los mac nic ní of op sen ter ten the uí van vom von vd y z zu zum zur
+"""
+_JOINING = frozenset(_JOIN.split())
+"""Small words that stand inside names."""
+_ARTICLE = re.compile(r"(?:[dlsnjcm]|qu|dell|all|nell|sull|dall|un)['’](?=[^\W\d_])")
+_CITIES, _BEARERS, _ORDINARY, _STOPPING = 0b1_0000, 0b101, 0b10_0111_0000_0000, 0b10_0100_0000_0000
+_NAME_WORDS = re.compile(r"[^\W\d_]+(?:[-'’.][^\W\d_]+)*")
+_BROKEN = re.compile(r"[^\w\s.,;:'’\"&/()*-]")
+"""Signs that hide inside words: such a finding is left as it is."""
+_NamePart = tuple[int, int, str]
+
+
+def _cleaned(lexicon: Lexicon, text: str, entity: _Entity) -> Iterator[_Entity]:
+    """The entity without the ordinary words it has drawn in: nothing, itself, or the names on both sides of them."""
+    start, end, tag = entity
+    if tag != _PERSON or _BROKEN.search(text, start, end):
+        yield entity
+        return
+    if article := _ARTICLE.match(text, start, end):
+        start = article.end()
+    words = [(match.start(), match.end(), match.group()) for match in _NAME_WORDS.finditer(text, start, end)]
+    for piece in _apart(lexicon, words):
+        ends = (start, end, tag) if len(piece) == len(words) else (piece[0][0], piece[-1][1], tag) if piece else None
+        if ends and len(piece) > 1:
+            yield ends
+        elif ends:
+            yield from _single(lexicon, text, ends, alone=len(words) == 1)
+
+
+def _apart(lexicon: Lexicon, words: Sequence[_NamePart]) -> Iterator[Sequence[_NamePart]]:
+    """The names among these words: cut at "or" and the like, and what is ordinary taken away."""
+    at = 0
+    for place, (_, _, word) in enumerate([*words, (0, 0, "or")]):
+        if word in _CHOOSING:
+            part, at = words[at:place], place + 1
+            small = sum(each[2].islower() for each in part)
+            if not small:
+                yield part
+            elif small == len(part):
+                yield _lower(lexicon, part)
+            else:
+                yield from _pieces(lexicon, part)
+
+
+_CHOOSING = frozenset({"or", "and", "oder", "ou", "czy", "versus", "vs"})
+
+
+def _pieces(lexicon: Lexicon, words: Sequence[_NamePart]) -> Iterator[list[_NamePart]]:
+    """The words between those in small letters that are no part of a name; joining words only where they join."""
+    piece: list[_NamePart] = []
+    for place, each in enumerate([*words, (0, 0, "a")]):
+        joining = each[2] in _JOINING and (bool(piece) or not place)
+        elided = place and _ARTICLE.match(each[2])
+        if each[1] and not elided and (joining or not _is_outside(lexicon, words, place)):
+            piece.append(each)
+            continue
+        while piece and piece[-1][2] in _JOINING:
+            piece.pop()
+        if any(not word.islower() for _, _, word in piece):
+            yield piece
+        piece = [(each[0] + elided.end(), each[1], each[2][elided.end() :])] if elided else []
+
+
+def _is_outside(lexicon: Lexicon, words: Sequence[_NamePart], place: int) -> bool:
+    """Whether a word in small letters among others with capitals is no part of their name."""
+    word = words[place][2]
+    if not word.islower():
+        return False
+    flags = lexicon.flags(word)
+    if len(words) == 2 and place == 1:  # Donald trump
+        return bool(flags & _STOPPING and not flags & _BEARERS)
+    return not flags & _BEARERS or (0 < place < len(words) - 1 and not words[place + 1][2].islower())
+
+
+def _is_ordinary(lexicon: Lexicon, word: str, bits: int = _ORDINARY) -> bool:
+    flags = lexicon.flags(word.lower())
+    return bool(flags & bits and not flags & _BEARERS)
+
+
+def _single(lexicon: Lexicon, text: str, entity: _Entity, *, alone: bool) -> Iterator[_Entity]:
+    """One word: a large city is a place, and what is left of a cut phrase and is no name is nothing."""
+    start, end, _ = entity
+    word = text[start:end]
+    flags = lexicon.flags(word.lower())
+    if (
+        flags & _CITIES
+        and not flags & _BEARERS
+        and word.islower()
+        and not _GREETED.search(text, max(0, start - 16), start)
+    ):
+        yield start, end, 3
+    elif alone or not _is_ordinary(lexicon, word):
+        yield entity
+
+
+_THE = re.compile(r"(?<!\w)[Tt]he \Z")
+_THE_FAMILY = re.compile(r"[’']?s?\s(?:famil|house|home|children|kids|brothers|sisters|wedding|account)|\s[A-Z]")
+
+
+def _is_institution(lexicon: Lexicon, text: str, start: int, end: int) -> bool:
+    """Whether it is a common word behind "the": the Church, the Crown; not the Baker family."""
+    return (
+        bool(lexicon.flags(text[start:end].lower()) & _PLAIN_WORDS)
+        and _THE.search(text, max(0, start - 4), start) is not None
+        and not _THE_FAMILY.match(text, end)
+    )
+
+
+_GREETED = re.compile(
+    r"(?:mr|mrs|ms|miss|dr|herr|frau|mme|monsieur|madame|signora?|señora?|dear|hi|hello|hallo|hola|ciao|name is|i'?m)"
+    r"\.?\s\Z",
+    re.IGNORECASE,
+)
+
+
+def _lower(lexicon: Lexicon, words: Sequence[_NamePart]) -> list[_NamePart]:
+    """Words all in small letters, without the ordinary ones at the ends."""
+    kept = list(words)
+    bits = _STOPPING if len(words) == 2 else _ORDINARY
+    while kept and (kept[-1][2] in _JOINING or _is_ordinary(lexicon, kept[-1][2], bits)):
+        kept.pop()
+    while kept and (kept[0][2] in _JOINING - _OPENING or _is_ordinary(lexicon, kept[0][2], bits)):
+        kept.pop(0)
+    return kept
+
+
+_OPENING = frozenset({"van", "de", "el", "al", "la", "le", "ter", "ten"})
+"""Small words with which a surname may begin."""
+
+
+_MESSAGES = """
+sms|text|mail|e-mail|email|note|card|message|msg|whatsapp|nachricht|karte|brief|gruß|grüße|appje|berichtje
+|kaartje|bericht|carte|mot|lettre|mensaje|mensagem|recado|carta|nota|messaggio|biglietto|lettera|auguri|righe
+|wiadomość|list|życzenia|kartkę|invitation|einladung|invito|invitación|convite
+"""
+_TOWARDS = "to for from an für von à pour de para pra per da aan voor van do dla od till til"
+_SAYING = """
+text|tell|ask|remind|ping|message|whatsapp|call|schreib|schreibe|sag|schick|erinner|frag|stuur|app|bel|vraag|zeg
+|schrijf|dis à|écris à|demande à|envoie à|dile a|escribe a|pregunta a|llama a|avisa a|chiedi a|scrivi a|manda a
+|di' a|di a|escreve a|fala com|pergunta a|zapytaj|powiedz
+"""
+_GREETING = """
+hi|hey|hello|hola|oi|olá|ciao|hallo|salut|bonjour|coucou|cześć|hej|moin|dear|lieber|liebe|cher|chère|querido
+|querida|caro|cara|beste|drogi|droga
+"""
+_HOLDING = """
+t.n.v.|tnv|ten name van|op naam van|intestato a|intestata a|au nom de|a nombre de|em nome de|auf den namen
+|in the name of|kontoinhaber|kontoinhaberin|kontoinhaberin ist|kontoinhaber ist|rekeninghouder|titular|odbiorca
+|neighbours the|neighbors the|friends the
+"""
+_CAPITAL = r"[A-ZÀ-ÞŁŚŻŹĆ][^\W\d_]+(?:[-'’][^\W\d_]+)*"
+_WORD_AHEAD = rf"([^\W\d_]{{3,20}}(?: {_CAPITAL}){{0,2}})(?![^\W\d_])"
+_ADDRESSED, _GREETED_SO, _HELD = (
+    re.compile(
+        _WORD_AHEAD + r"(?= ?(?:[,;:.!?)»”\"]|\Z|\n)"
+        r"| (?:that|saying|about|dass|eine?n?|que|qui|che|dat|even|een|that|że|oggi|i'm|we|to|if|asking) )"
+    ),
+    re.compile(_WORD_AHEAD + r"(?=[ ,!.:\n]|\Z)(?![.]\w)"),
+    re.compile(rf"({_CAPITAL}(?: (?:v[ao]n|de|der|den|del|di|da|el|al)){{0,2}}(?: {_CAPITAL}){{0,3}})"),
+)
+"""What may stand behind the words below to be a name."""
+
+
+def _split(words: str) -> list[str]:
+    return words.replace("\n", "").split("|")
+
+
+@lru_cache(maxsize=1)
+def _cues() -> tuple[AhoCorasick, list[re.Pattern[str]]]:
+    """Words before which somebody is named, and what the name has to look like: for each pattern of the automaton."""
+    shapes = {f"{message} {towards} ": _ADDRESSED for message in _split(_MESSAGES) for towards in _TOWARDS.split()}
+    shapes |= {f"{word} ": _ADDRESSED for word in _split(_SAYING)}
+    shapes |= {f"{word} ": _GREETED_SO for word in _split(_GREETING)}
+    shapes |= {f"{word}{sign} ": _HELD for word in _split(_HOLDING) for sign in ("", ":")}
+    shapes |= {cue[0].upper() + cue[1:]: shape for cue, shape in shapes.items()}
+    return AhoCorasick(list(shapes), matchkind=MatchKind.LeftmostLongest), list(shapes.values())
+
+
+def _behind_cues(lexicon: Lexicon, text: str) -> Iterator[tuple[int, int]]:
+    """Where words stand that what is before them makes a name; on no list, or on those of persons only."""
+    automaton, shapes = _cues()
+    for row, start, end in automaton.find_matches_as_indexes(text):
+        if start and (text[start - 1].isalnum() or text[start - 1] in "_-/."):
+            continue
+        found = shapes[row].match(text, end)
+        if found and (shapes[row] is _HELD or _may_be_addressed(lexicon, found[1])):
+            yield found.span(1)
+
+
+_INITIAL = r"[A-ZÀ-ÞŁŚŻŹĆ]"
+_COUPLE = re.compile(
+    rf" (?:and|und|y|e|et|en|i|og|och|&) ({_INITIAL}[^\W\d_]{{2,20}}(?: {_INITIAL}[^\W\d_]{{2,20}})?)"
+    r"(?![^\W\d_]|[@.-]\w| [A-ZÀ-Þ])"
+)
+_DESCENT = re.compile(rf" (?:el|al|ben|bin|ibn|van|von) {_CAPITAL}")
+"""What may follow an unknown word that is no place then: Noureddin el Bakkaoui."""
+_NAMED, _COUPLED, _ONLY_FIRST = 0b1111, 0b10_0111_0001_0011, frozenset({0, 1, 2, 3})
+
+
+def _addressed(read: Model, text: str, found: Sequence[_Entity]) -> list[_Entity]:
+    """Names on no list that are told by what stands before them: `text fenwin that ...`, `t.n.v. Jacomijn Aalders`."""
+    taken = sorted(each for each in found if each[2] == _PERSON)
+    places = list(_behind_cues(read.lexicon, text))
+    for start, end, tag in found:
+        couple = _COUPLE.match(text, end) if tag == _PERSON else None
+        if couple and _could_pair(read.lexicon, couple[1]) and not is_public(text[start:end]):
+            places.append(couple.span(1))
+        longer = _DESCENT.match(text, end) if not read.lexicon.flags(text[start:end].lower()) else None
+        if longer:
+            places.append((start, longer.end()))
+    told: list[_Entity] = []
+    for start, end in sorted(places):
+        if _is_free(taken, start, end) and _is_free(told, start, end):
+            told.append((start, end, _PERSON))
+    return told
+
+
+def _could_pair(lexicon: Lexicon, name: str) -> bool:
+    """Whether no word of a name is anything but a first name, or unknown; of a surname too, behind a first name."""
+    first, *rest = name.lower().split(" ")
+    return all(lexicon.flags(word) & _COUPLED in _ONLY_FIRST for word in (first, *rest))
+
+
+def _may_be_addressed(lexicon: Lexicon, name: str) -> bool:
+    """Whether the words are on no list, or on those of persons only."""
+    known = [lexicon.flags(word) for word in name.lower().split(" ")]
+    return not any(flags & _ORDINARY or (flags and not flags & _NAMED) for flags in known)
+
+
+def _is_free(taken: Sequence[_Entity], start: int, end: int) -> bool:
+    place = bisect_right(taken, (start, end, 0))
+    return (place == len(taken) or taken[place][0] >= end) and (not place or taken[place - 1][1] <= start)
 
 
 def _joined(text: str, entities: Iterable[_Entity]) -> list[_Entity]:

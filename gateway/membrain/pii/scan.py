@@ -29,6 +29,8 @@ _INNER = bytes(range(0x80, 0xC0))
 """Bytes that continue a character."""
 _NEXT = re.compile(rb"[A-Za-z0-9\x80-\xff]+|[^A-Za-z0-9\x80-\xff]")
 _SHORT = 4
+_MUCH = 1 << 13
+"""Known values of so many characters get the automaton that is made in linear time; the default answers faster."""
 _GLANCE = 64
 """After so many candidates the clock is looked at."""
 KNOWN = "known_value"
@@ -65,18 +67,19 @@ def _options(*, capture: bool) -> Any:
 class _Pass:
     """One alternation, and what tells its rows apart."""
 
-    __slots__ = ("_kinds", "_near", "_rows", "_search", "_values")
+    __slots__ = ("_grouped", "_kinds", "_near", "_rows", "_search", "_values")
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self._kinds = kinds
         self._search = _seeker("|".join(f"(?:{kind.pattern})" for kind in kinds))
         self._rows: Any = None
-        self._values: list[Any] = [None if _groups(kind.pattern) else _all_of_it for kind in kinds]
+        self._grouped = [_groups(kind.pattern) for kind in kinds]
+        self._values: list[Any] = [None] * len(self._grouped)
         self._near = [_seeker(kind.context) if kind.context else None for kind in kinds]
 
     def run(self, data: bytes, found: list[_Found], due: float) -> None:
         """Append what this pass finds; after `due` it raises."""
-        search, size, place, seen = self._search, len(data), 0, 0
+        search, judge, size, place, seen = self._search, self._judge, len(data), 0, 0
         while True:
             start, end = search(_ANYWHERE, data, place, size)[0]
             if start < 0:
@@ -84,10 +87,9 @@ class _Pass:
             seen += 1
             if not seen % _GLANCE:
                 in_time(due)
-            hit = self._judge(data, start, end)
+            hit = judge(data, start, end)
             if hit is None:
-                step = _NEXT.match(data, start)
-                place = step.end() if step else end
+                place = _NEXT.match(data, start).end()  # type: ignore[union-attr]  # any sign matches
                 continue
             if hit[0] < hit[1]:
                 found.append(hit)
@@ -99,12 +101,15 @@ class _Pass:
         rows = (self._rows or self._tellers())(text)
         if not rows:
             raise LookupError  # the alternation took it, so a row must
-        rows.sort()
+        if len(rows) > 1:
+            rows.sort()
         for row in rows:
-            first, last = (self._values[row] or self._value(row))(_ANCHORED, text, 0, len(text))[-1]
-            if first < 0:
-                continue
-            first, last = start + first, start + last
+            first, last = start, end
+            if self._grouped[row]:
+                first, last = (self._values[row] or self._value(row))(_ANCHORED, text, 0, len(text))[-1]
+                if first < 0:
+                    continue
+                first, last = start + first, start + last
             kind, near = self._kinds[row], self._near[row]
             if near is not None:
                 around = data[max(0, first - _NEAR) : last + _NEAR // 2]
@@ -130,19 +135,18 @@ class _Pass:
         return self._values[row]
 
 
-def _all_of_it(_: object, text: bytes, start: int, end: int) -> tuple[tuple[int, int]]:
-    """The value of a row without a group."""
-    del text
-    return ((start, end),)
-
-
 def _seeker(pattern: str, *, capture: bool = False) -> Any:
     """RE2's own match function for a pattern: where to begin, in what, from where to where; ends, or (-1, -1)."""
     return re2.compile(pattern.encode(), _options(capture=capture))._regexp.Match  # noqa: SLF001
 
 
 def _groups(pattern: str) -> bool:
-    return bool(re2.compile(pattern.encode(), _options(capture=True)).groups)
+    """Whether a pattern has a group; asking RE2 would mean to compile it once more."""
+    return _GROUP.search(_CLASS.sub("x", pattern)) is not None
+
+
+_CLASS = re.compile(r"\[(?:\\.|[^\]\\])*\]")
+_GROUP = re.compile(r"(?<!\\)\((?!\?)")
 
 
 def _whole(data: bytes, start: int, end: int) -> tuple[int, int]:
@@ -264,7 +268,8 @@ class _Values:
         self._fold = fold
         self._labels = list(labels.values())
         self._short = frozenset(row for row, value in enumerate(labels) if len(value) < _SHORT)
-        self._automaton = ahocorasick_rs.AhoCorasick(list(labels)) if labels else None
+        kind = None if sum(map(len, labels)) < _MUCH else ahocorasick_rs.Implementation.ContiguousNFA
+        self._automaton = ahocorasick_rs.AhoCorasick(list(labels), implementation=kind) if labels else None
 
     def __len__(self) -> int:
         return len(self._labels)

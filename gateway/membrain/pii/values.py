@@ -35,6 +35,8 @@ _UUID = re.compile(rb"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 _KEY_SIGNS = bytes(sign if sign in _WORD or sign in b".-" else 0x20 for sign in range(256))
 """Every sign a key is not made of becomes a blank."""
 _FIGURES = b"0123456789"
+_SIGNS = bytes(set(range(256)) - set(_FIGURES))
+"""Everything but figures."""
 _LETTERS = bytes(_WORD - set(_FIGURES))
 _CODE = re.compile(rb"[(\[{<>\\|]|::|->|\+\+|&&|==")
 _NO_KEY = re2.compile(
@@ -55,6 +57,10 @@ def _alone(data: bytes, start: int, end: int, joints: bytes = b"") -> bool:
     if start > 1 and data[start - 1] in joints and data[start - 2] in _WORD:
         return False
     return not (end + 1 < len(data) and data[end] in joints and data[end + 1] in _WORD)
+
+
+def _has_figure(value: bytes) -> bool:
+    return len(value.translate(None, _FIGURES)) < len(value)
 
 
 def anything(data: bytes, start: int, end: int) -> tuple[int, int] | None:
@@ -108,7 +114,7 @@ def attribute(data: bytes, start: int, end: int) -> tuple[int, int] | None:
 def diced(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """The same for marks so short that words have them too: figures and both sizes of letters are asked for."""
     value = data[start:end]
-    mixed = any(48 <= sign <= 57 for sign in value) and value != value.lower() and value != value.upper()
+    mixed = _has_figure(value) and value != value.lower() and value != value.upper()
     return varied(data, start, end) if mixed else None
 
 
@@ -169,16 +175,31 @@ def iban(data: bytes, start: int, end: int) -> tuple[int, int] | None:
 
 
 def card(data: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """A card number: issuer, length and Luhn; grouped by fours with dashes the grouping stands for Luhn."""
-    if not _alone(data, start, end, b".-/"):
-        return None
-    value = data[start:end]
-    if b" " in value and b"-" in value:
-        return None
-    return (start, end) if _BY_FOURS.fullmatch(value) or checks.card(value.decode("latin-1")) else None
+    """A card number: issuer, length and Luhn; grouped by fours with dashes the grouping stands for Luhn.
+
+    A last group that does not belong to it - a month, a code, a count - is left out.
+    """
+    for stop in (end, _last_gap(data, start, end)):
+        if stop > start and _alone(data, start, stop, b".-/") and _is_card(data[start:stop]):
+            return start, stop
+    return None
+
+
+def _last_gap(data: bytes, start: int, end: int) -> int:
+    """Where the last group of a number begins, its sign with it; -1 where there is only one."""
+    return max(data.rfind(b" ", start, end), data.rfind(b"-", start, end))
+
+
+def _is_card(value: bytes) -> bool:
+    return checks.card(value.translate(None, b" -").decode("ascii")) or _BY_FOURS.fullmatch(value) is not None
 
 
 _BY_FOURS = re.compile(rb"[3-6][0-9]{3}(?:-[0-9]{4}){3}")
+
+
+def card_said(data: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """The number behind a word for a card: a card if it is one, else whatever number stands there."""
+    return card(data, start, end) or before_date(data, start, end)
 
 
 def count(low: int, high: int) -> Check:
@@ -187,7 +208,7 @@ def count(low: int, high: int) -> Check:
     def check(data: bytes, start: int, end: int) -> tuple[int, int] | None:
         if not _alone(data, start, end):
             return None
-        return (start, end) if low <= len(checks.digits(data[start:end].decode("latin-1"))) <= high else None
+        return (start, end) if low <= len(data[start:end].translate(None, _SIGNS)) <= high else None
 
     return check
 
@@ -206,15 +227,30 @@ def passport(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     value = data[start:end]
     if not _alone(data, start, end) or value != value.upper():
         return None
-    return (start, end) if any(48 <= sign <= 57 for sign in value) or not set(value) & set(b"AEIOU") else None
+    return (start, end) if _has_figure(value) or not set(value) & set(b"AEIOU") else None
 
 
 def phone_abroad(data: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """A number with its country's code: of a length that the country has."""
-    if not _alone(data, start, end, b".") or (start and data[start - 1] in b"+."):
+    """A number with its country's code: of a length that the country has, numbers behind it left out."""
+    if start and (data[start - 1] in b"+." or data[start - 1] in _WORD):
         return None
-    bare = _EXTENSION.split(data[start:end], 1)[0].decode("latin-1").replace("(0)", "")
-    return (start, end) if checks.abroad(checks.digits(bare).removeprefix("00")) else None
+    stop = end
+    for _ in range(_CUTS):
+        if stop - start < _SHORTEST:
+            return None
+        if _alone(data, start, stop, b".") and _is_abroad(data[start:stop]):
+            return start, stop
+        stop = start + len(data[start : max(start, data.rfind(b" ", start, stop))].rstrip(b" ().-/"))
+    return None
+
+
+_CUTS, _SHORTEST = 4, 8
+"""How many ends of a number are tried, and how many signs it has at least."""
+
+
+def _is_abroad(value: bytes) -> bool:
+    bare = _EXTENSION.split(value, 1)[0].replace(b"(0)", b"")
+    return checks.abroad(bare.translate(None, _SIGNS).decode("ascii").removeprefix("00"))
 
 
 _EXTENSION = re.compile(rb"(?i)\s?(?:x|ext)")
@@ -224,29 +260,50 @@ def phone_american(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """Ten digits written the North American way; area and exchange begin with 2 to 9."""
     if not _alone(data, start, end, b".-/"):
         return None
-    value = checks.digits(_EXTENSION.split(data[start:end], 1)[0].decode("latin-1"))[-10:]
-    return (start, end) if value[0] in "23456789" and value[3] in "23456789" else None
+    value = _EXTENSION.split(data[start:end], 1)[0].translate(None, _SIGNS)[-10:]
+    return (start, end) if value[0] in b"23456789" and value[3] in b"23456789" else None
 
 
 def phone_at_home(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """A grouped number without its country's code: some country's numbering plan has it."""
-    if not _alone(data, start, end, b".-/:") or (start and data[start - 1] in b"+$#%"):
+    if start and data[start - 1] in b"+$#%":
         return None
-    number = checks.digits(data[start:end].decode("latin-1"))
-    if not 9 <= len(number) <= 12 or _HEX_BEFORE.search(data, max(0, start - 4), start):
-        return None
-    return (start, end) if checks.at_home(number) else None
+    for stop in _ends(data, start, end):
+        number = data[start:stop].translate(None, _SIGNS)
+        if 9 <= len(number) <= 12 and _alone(data, start, stop, b".-/:"):
+            hexed = _HEX_BEFORE.search(data, max(0, start - 7), start)
+            return (start, stop) if not hexed and checks.at_home(number.decode("ascii")) else None
+    return None
 
 
-_HEX_BEFORE = re.compile(rb"(?<![A-Za-z0-9])[0-9a-f]{2} \Z")
+_HEX_BEFORE = re.compile(rb"(?<![A-Za-z0-9])(?:[0-9a-f]{2} [0-9a-f]{2}|[0-9][a-f]|[a-f][0-9a-f]) \Z")
+"""Bytes of a dump, and what follows is one of them; a figure of two digits alone is none."""
+
+
+def _ends(data: bytes, start: int, end: int) -> tuple[int, ...]:
+    """Where a number may end: where its pattern does, and else in front of a day or an hour that it ran into."""
+    when = _WHEN.search(data, start, end + 6)
+    return (end, when.start()) if when and when.start() < end else (end,)
+
+
+_WHEN = re.compile(
+    rb" (?:(?:19|20)[0-9]{2}[-/.][01]?[0-9]|[0-3]?[0-9][-/.][01]?[0-9][-/.](?:19|20)|[0-2]?[0-9]:[0-9]{2})"
+)
+
+
+def before_date(data: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """Take a candidate that is no part of a longer word, without the day or the hour it ran into."""
+    return next(((start, stop) for stop in _ends(data, start, end) if _alone(data, start, stop, b".-")), None)
 
 
 def dialled(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """Nine to fifteen digits, as they are dialled; a day is none."""
-    value = data[start:end]
-    if not _alone(data, start, end, b".-/:") or _DAY.match(value):
+    if _DAY.match(data, start, end):
         return None
-    return (start, end) if 9 <= len(value) - len(value.translate(None, _FIGURES)) <= 15 else None
+    for stop in _ends(data, start, end):
+        if 9 <= len(data[start:stop].translate(None, _SIGNS)) <= 15 and _alone(data, start, stop, b".-/:"):
+            return start, stop
+    return None
 
 
 _DAY = re.compile(rb"(?:19|20)[0-9]{2}[-/. ][01]?[0-9][-/. ]|[0-3]?[0-9][-/. ][01]?[0-9][-/. ](?:19|20)[0-9]{2}")
@@ -311,7 +368,7 @@ def _password(value: bytes, *, quoted: bool) -> bool:
     plain = value.isalpha()
     if plain:
         return quoted and len(value) >= 8 and value != value.lower() and value[1:] != value[1:].lower()
-    figures = any(48 <= sign <= 57 for sign in value)
+    figures = _has_figure(value)
     if _CODE.search(value) and not (quoted and figures):
         return False
     identifier = re.fullmatch(rb"[A-Za-z_][A-Za-z_.]*", value)
@@ -378,7 +435,7 @@ def handed(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     secret = value.partition(b":")[2] if b":" in value else value
     if len(secret) < 4 or _stands_in(secret) or _FILLER.search(value) or secret.startswith((b"$", b"{", b"<", b"%")):
         return None
-    figures = any(48 <= sign <= 57 for sign in secret)
+    figures = _has_figure(secret)
     mixed = len(secret) >= 12 and secret[1:] not in {secret[1:].lower(), secret[1:].upper()}
     if not figures and not mixed and not secret.endswith(b"="):
         return None

@@ -209,11 +209,15 @@ class _View:
         if not words and self._goes_on(start):
             self._ends[-1] = end
             return
+        self._append(words, start, end)
+        self._changed[-1] += changed
+
+    def _append(self, words: str, start: int, end: int) -> None:
         self._words.append(words)
         self._place.append(self._size)
         self._starts.append(start)
         self._ends.append(end)
-        self._changed.append(self._changed[-1] + changed)
+        self._changed.append(self._changed[-1])
         self._size += len(words)
 
     def part(self, text: str, start: int, end: int, edits: Iterable[escapes.Edit]) -> None:
@@ -221,11 +225,15 @@ class _View:
         place = start
         for first, last, words in edits:
             if place < first:
-                self.add(text[place:first], place, first, changed=False)
-            self.add(words, first, last, changed=True)
+                self._append(text[place:first], place, first)
+            if words:
+                self._append(words, first, last)
+                self._changed[-1] += 1
+            else:
+                self.add(words, first, last, changed=True)
             place = last
         if place > start:
-            self.add(text[place:end], place, end, changed=False)
+            self._append(text[place:end], place, end)
             self.close(end)
 
     def close(self, end: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from membrain.records import Attempt, AuditRecord, Candidate, Decision, Finding
-from membrain_cli.chat.session import Asking, Session, Totals, nothing_left, receipt, went_to
+from membrain_cli.chat.session import Asking, Session, Totals, is_of, nothing_left, receipt, went_to
 from membrain_cli.console import CommandError, Exit
 from tests.served import Served
 from tests.sink import Reply, Sink
@@ -415,3 +415,107 @@ def test_the_gateway_writes_down_an_answer_that_was_stopped(shared_gateway: Serv
     assert answer.record is not None
     assert answer.record.outcome == "aborted"
     session.hang_up()
+
+
+# --- what waits for a person ---------------------------------------------------------------------------------
+
+SAID = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Write to ann@x.org, now"}]
+
+
+def context(**more: str) -> dict[str, str]:
+    """What is shown of the address in `SAID`."""
+    shown = {"place": "messages[1].content", "label": "EMAIL", "before": "Write to ", "after": ", now", "tail": "rg"}
+    return {**shown, **more}
+
+
+@pytest.mark.parametrize(
+    ("contexts", "ours"),
+    [
+        ([context()], True),
+        ([context(before="", tail="")], True),
+        ([context(), context(before="to ", after=",")], True),
+        ([], False),
+        ([context(), context(place="messages[0].content")], False),
+        ([context(place="messages[2].content")], False),
+        ([context(place="tools[0].description")], False),
+        ([context(before="Send it to ")], False),
+        ([context(tail="et")], False),
+        ([context(before=", now", after="Write to ", tail="")], False),
+    ],
+)
+def test_a_hold_is_ours_only_if_it_shows_our_own_words(contexts: list[dict[str, str]], ours: bool) -> None:
+    assert is_of(contexts, SAID) is ours
+
+
+def held_at(sink: Sink, *, key: str = "ary", **more: Any) -> None:
+    """A gateway at which one request waits."""
+    row = {"id": ID, "caller": "this machine", "project": "default", "seconds": 0.5, "labels": {"EMAIL": 1}, **more}
+    shown = {**row, "contexts": [context(place="messages[0].content")]}
+    keys = [
+        {"id": "machine-1", "name": "this machine", "tail": f"n{key}"},
+        {"id": "2", "name": "aider", "tail": "ffff"},
+    ]
+    sink.script("/api/holds", Reply(200, [row]), forever=True)
+    sink.script(f"/api/holds/{ID}", Reply(200, shown), forever=True)
+    sink.script("/api/keys", Reply(200, keys), forever=True)
+
+
+OURS = "Write to ann@x.org, now"
+
+
+def test_our_own_hold_is_found(sink: Sink, session: Session) -> None:
+    held_at(sink)
+    hold = session.held(OURS, age=0.5)
+    assert hold is not None
+    assert hold["id"] == ID
+    assert {one.header["x-membrain-api-key"] for one in sink.requests} == {"ck_live_canary"}
+
+
+@pytest.mark.parametrize(
+    ("question", "more"),
+    [
+        (OURS, {"seconds": 3.0}),
+        (OURS, {"caller": "aider"}),
+        (OURS, {"key": "zzz"}),
+        ("Write to Bob", {}),
+    ],
+)
+def test_a_hold_that_began_earlier_or_is_of_others_is_not_ours(
+    sink: Sink, session: Session, question: str, more: dict[str, Any]
+) -> None:
+    held_at(sink, **more)
+    assert session.held(question, age=0.5) is None
+
+
+def test_once_the_gateway_has_told_the_id_only_that_counts(sink: Sink, session: Session) -> None:
+    held_at(sink, seconds=12.0, caller="odd")
+    session._id = ID
+    assert session.held("whatever", age=0.5) is not None
+    session._id = "fedcba"
+    assert session.held(OURS, age=20.0) is None
+
+
+def test_a_hold_that_is_decided_meanwhile_is_none(sink: Sink, session: Session) -> None:
+    held_at(sink)
+    sink.script(f"/api/holds/{ID}", refused(409, "hold_decided", "This request waits no longer."))
+    assert session.held(OURS, age=0.5) is None
+
+
+def test_a_decision_is_told_to_the_gateway(sink: Sink, session: Session) -> None:
+    sink.script(f"/api/holds/{ID}", Reply(200, {"id": ID}))
+    session.decide(ID, "approve", always=True)
+    (asked,) = sink.requests
+    assert (asked.method, asked.path) == ("POST", f"/api/holds/{ID}")
+    assert asked.json() == {"decision": "approve", "always": True}
+
+
+def test_a_decision_that_comes_too_late_is_told(sink: Sink, session: Session) -> None:
+    sink.script(f"/api/holds/{ID}", refused(409, "hold_decided", "This request waits no longer."))
+    with pytest.raises(CommandError, match="waits no longer"):
+        session.decide(ID, "deny")
+
+
+def test_a_refusal_by_a_person_is_one_by_policy_also_within_a_stream(sink: Sink, session: Session) -> None:
+    error = {"error": {"message": "Nobody approved this request in time.", "code": "hold_denied"}}
+    sink.script("/v1/chat/completions", spoken(ending=f"data: {json.dumps(error)}\n\n".encode()))
+    assert failing(session).code == Exit.REFUSED

@@ -398,11 +398,22 @@ def test_sent_shows_the_last_question_and_all_of_it_when_asked(heard: Heard, sin
 
 def test_sent_says_that_nothing_left_and_what_the_model_here_was_given(heard: Heard, sink: Sink) -> None:
     heard.session.asking = Asking("ollama/llama3:latest", private=True)
-    heard.say(f"I am {MAIL}")
+    heard.say("I am here")
     got = sink.requests[-1].json()["messages"][0]["content"]
     assert shown(heard, "/sent") == (
         f"Nothing left: ollama/llama3:latest answered on this machine.\nIt was given:\n  user   {got}\n"
     )
+
+
+def test_sent_says_that_a_model_here_saw_the_values(heard: Heard, sink: Sink) -> None:
+    """It gets what was said, but kept is what would have left."""
+    heard.session.asking = Asking("ollama/llama3:latest", private=True)
+    heard.say(f"I am {MAIL}")
+    first, second, words = shown(heard, "/sent").splitlines()
+    assert first == "Nothing left: ollama/llama3:latest answered on this machine."
+    assert second == "It was given this, with the values themselves for placeholders:"
+    assert re.fullmatch(r"  user   I am EMAIL_[a-z0-9]{16}", words)
+    assert sink.requests[-1].json()["messages"][0]["content"] == f"I am {MAIL}"
 
 
 def test_sent_says_that_nothing_left_of_what_was_refused(heard: Heard) -> None:

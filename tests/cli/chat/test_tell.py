@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,9 +21,14 @@ from hypothesis import strategies as st
 from membrain.records import Attempt, AuditRecord
 from membrain_cli.chat.session import Asking, Session
 from membrain_cli.chat.tell import (
+    EACH_LOOK,
+    FIRST_LOOK,
+    MOST_SHOWN,
     Ear,
     Plain,
+    Watch,
     draws,
+    held_lines,
     left_line,
     receipt_line,
     say_demo,
@@ -27,8 +37,11 @@ from membrain_cli.chat.tell import (
     tell,
     without_echo,
 )
-from membrain_cli.console import CONTROLS, CommandError, Console, visible
-from tests.sink import Sink
+from membrain_cli.console import CONTROLS, CommandError, Console, Exit, visible
+from tests.cli.shell import command, environment
+from tests.cli.terminal import Terminal
+from tests.served import Served
+from tests.sink import Reply, Sink
 
 
 class Stream(io.StringIO):
@@ -317,3 +330,248 @@ def test_what_left_cannot_drive_the_terminal() -> None:
 def test_whoever_was_given_it_without_answering_is_named(tried: list[str], provider: str | None, line: str) -> None:
     attempts = tuple(Attempt(each, "m", 9.0) for each in tried)
     assert left_line(local(provider=provider, local=False, attempts=attempts)) == line
+
+
+# --- a question that waits for a person ----------------------------------------------------------------------
+
+MAIL = "ann.canary9b1d@kestrelmail.org"
+CARD = "4111 1111 1111 1111"
+ASKED = "Send it masked? [y]es, [n]o, [a]lways for this project: "
+PROMPT = "› "  # noqa: RUF001  # as it is drawn
+
+
+@pytest.fixture(scope="module")
+def careful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Sink]]:
+    """A gateway that asks a person before what is private leaves, masked."""
+    with Sink() as sink, Served(tmp_path_factory.mktemp("held") / "home", sink, MEMBRAIN_PII_ON_FIND="confirm") as made:
+        yield made, sink
+        made.assert_sound()
+
+
+@dataclass(frozen=True)
+class Careful:
+    """That gateway, with a fresh record of what it let out."""
+
+    served: Served
+    sink: Sink
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return environment(self.served.home, MEMBRAIN_PORT=str(self.served.port))
+
+    def chat(self, *words: str, columns: int = 100) -> Terminal:
+        """The program on a terminal."""
+        return Terminal(command("chat", "-m", "gpt-4o-echo", "--no-history", *words), self.environ, columns=columns)
+
+    def left(self) -> list[str]:
+        """The last words of each request that left."""
+        return [one.json()["messages"][-1]["content"] for one in self.sink.requests if one.method == "POST"]
+
+    def waiting(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self.served.get("/api/holds").json()
+        return rows
+
+    def assert_silent(self) -> None:
+        """No value left, whatever was decided."""
+        raw = b"".join(one.body for one in self.sink.requests)
+        assert MAIL.encode() not in raw
+        assert CARD.encode() not in raw
+
+
+@pytest.fixture
+def held(careful: tuple[Served, Sink]) -> Iterator[Careful]:
+    careful[1].clear()
+    made = Careful(*careful)
+    yield made
+    made.assert_silent()
+    limit = time.monotonic() + 5
+    while made.waiting():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def test_a_question_that_waits_is_put_to_whoever_asked_and_goes_on_masked(held: Careful) -> None:
+    with held.chat() as terminal:
+        terminal.expect(PROMPT)
+        terminal.type(f'Grüße, "bitte" an {MAIL} schreiben\r')
+        shown = terminal.expect(ASKED)
+        assert held.left() == []
+        terminal.type("y\r")
+        terminal.expect("1 masked\n")
+        terminal.expect(PROMPT)
+        terminal.type("\x04")
+        assert terminal.finish() == 0
+    assert "! Waits for you: 1 email; would go to gpt-4o-echo.\n" in shown
+    assert '  messages[0].content   email   Grüße, "bitte" an …rg schreiben\n' in shown
+    (left,) = held.left()
+    assert re.fullmatch(r'Grüße, "bitte" an EMAIL_\w{16} schreiben', left)
+    assert f'Grüße, "bitte" an {MAIL} schreiben' in terminal.screen.text.splitlines()  # the answer, as an echo
+    assert b"\x1b[2m\xe2\x80\xa6rg" in terminal.raw
+    assert terminal.screen.unknown == []
+
+
+def test_what_is_refused_stays_here_and_can_be_changed(held: Careful) -> None:
+    with held.chat() as terminal:
+        terminal.expect(PROMPT)
+        terminal.type(f"Write to {MAIL}\r")
+        terminal.expect(ASKED)
+        terminal.type("n\r")
+        terminal.expect("✗ Not sent, as you said. Nothing of it left.\n")
+        terminal.expect(PROMPT)
+        terminal.type("/retry\r")
+        terminal.expect(ASKED)
+        terminal.type("no\r")
+        terminal.expect("✗ Not sent")
+        terminal.expect(PROMPT)
+        terminal.type("Just hello\r")
+        terminal.expect("cost unknown")
+    assert held.left() == ["Just hello"]
+
+
+def test_who_says_always_is_not_asked_again(held: Careful) -> None:
+    with held.chat() as terminal:
+        terminal.expect(PROMPT)
+        terminal.type(f"My card is {CARD}\r")
+        terminal.expect(ASKED)
+        terminal.type("a\r")
+        terminal.expect("This project is not asked again about these, until the gateway stops.\n")
+        terminal.expect("1 masked\n")
+        terminal.expect(PROMPT)
+        terminal.type(f"Again, {CARD}\r")
+        assert ASKED not in terminal.expect("3 masked\n")
+    assert [re.sub(r"_[a-z0-9]{16}", "", each) for each in held.left()] == [
+        "My card is CREDIT_CARD",
+        "Again, CREDIT_CARD",
+    ]
+
+
+def test_ctrl_c_at_the_question_refuses_and_stops(held: Careful) -> None:
+    with held.chat(f"Write to {MAIL}") as terminal:
+        terminal.expect(ASKED)
+        terminal.type("\x03")
+        terminal.expect("stopped · ", seconds=3)
+        assert terminal.finish() == Exit.INTERRUPTED
+    assert held.left() == []
+
+
+def test_ctrl_d_at_the_question_is_a_no_and_has_the_status_of_a_refusal(held: Careful) -> None:
+    with held.chat(f"Write to {MAIL}") as terminal:
+        terminal.expect(ASKED)
+        terminal.type("\x04")
+        terminal.expect("✗ Not sent")
+        assert terminal.finish() == Exit.REFUSED
+    assert held.left() == []
+
+
+def test_what_is_neither_yes_nor_no_is_asked_again(held: Careful) -> None:
+    with held.chat(f"Write to {MAIL}") as terminal:
+        for reply in ("", "maybe", "yess", "ja"):
+            terminal.expect(ASKED)
+            terminal.type(f"{reply}\r")
+        terminal.expect(ASKED)
+        assert held.left() == []
+        terminal.type("Y\r")
+        terminal.expect("1 masked\n")
+    assert len(held.left()) == 1
+
+
+def test_what_was_typed_before_the_question_is_no_yes_to_it(held: Careful) -> None:
+    with held.chat() as terminal:
+        terminal.expect(PROMPT)
+        terminal.type(f"Write to {MAIL}\r")
+        terminal.expect("\n")
+        time.sleep(0.05)
+        terminal.type("y\r")
+        terminal.expect(ASKED)
+        time.sleep(0.5)
+        assert (held.left(), len(held.waiting())) == ([], 1)
+        terminal.type("n\r")
+        terminal.expect("✗ Not sent")
+
+
+@pytest.mark.parametrize(("decision", "told"), [("approve", "1 masked\n"), ("deny", "✗ A person at the gateway")])
+def test_who_is_asked_is_relieved_when_another_decides(held: Careful, decision: str, told: str) -> None:
+    with held.chat() as terminal:
+        terminal.expect(PROMPT)
+        terminal.type(f"Write to {MAIL}\r")
+        terminal.expect(ASKED)
+        held.served.post(f"/api/holds/{held.waiting()[0]['id']}", {"decision": decision})
+        terminal.expect(told)
+        terminal.expect(PROMPT)
+        terminal.type("/clear\r")
+        terminal.expect(PROMPT)
+        terminal.type("Hello\r")  # the terminal is the prompt's again, echo and all
+        terminal.expect("cost unknown")
+    assert f"{PROMPT}Hello" in terminal.screen.text
+
+
+@pytest.mark.parametrize("flags", [[], ["--no-input"]])
+def test_where_nobody_can_be_asked_it_says_once_how_to_decide_and_goes_on_waiting(
+    held: Careful, flags: list[str]
+) -> None:
+    argv = command("chat", *flags, "-m", "gpt-4o-echo", f"Write to {MAIL}")
+    with subprocess.Popen(
+        argv, env=held.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        said_first = process.stderr.readline()
+        time.sleep(2.2)  # two more looks
+        (row,) = held.waiting()
+        assert process.poll() is None
+        held.served.post(f"/api/holds/{row['id']}", {"decision": "approve"})
+        out, more = process.communicate(timeout=20)
+    assert said_first == f"Waits for a person: membrain pii approve {row['id'][:6]}\n"
+    assert (process.returncode, out, more) == (0, f"Write to {MAIL}\n", "")
+
+
+def test_without_input_nobody_is_asked_on_a_terminal_either(held: Careful) -> None:
+    with held.chat("--no-input", f"Write to {MAIL}") as terminal:
+        terminal.expect("Waits for a person: membrain pii approve ")
+        terminal.type("y\r")
+        time.sleep(0.3)
+        (row,) = held.waiting()
+        held.served.post(f"/api/holds/{row['id']}", {"decision": "deny"})
+        terminal.expect("✗ A person at the gateway decided not to send this request.")
+        assert terminal.finish() == Exit.REFUSED
+    assert ASKED not in terminal.text
+
+
+def holds_asked(sink: Sink) -> int:
+    """How often somebody looked for holds."""
+    return sum(one.path.startswith("/api/holds") for one in sink.requests)
+
+
+def test_an_answer_that_comes_at_once_costs_no_look(sink: Sink) -> None:
+    tell(console(), Session(sink.url, asking=Asking("echo")).ask("Hi"))
+    time.sleep(0.5)
+    assert holds_asked(sink) == 0
+
+
+def test_looking_ends_with_the_first_word(sink: Sink) -> None:
+    """Pieces come each 700 ms, for longer than the pause between two looks."""
+    sink.script("/api/holds", Reply(200, []), forever=True)
+    tell(console(), Session(sink.url, asking=Asking("slow-700-chunks-4")).ask("Hi"))
+    assert holds_asked(sink) == 1
+
+
+def test_who_may_not_look_does_not_look_again(sink: Sink) -> None:
+    sink.script("/api/holds", Reply(403, {"error": {"message": "Not for this key.", "code": "forbidden"}}))
+    watch = Watch(console(), Session(sink.url), "Hi")
+    with watch:
+        time.sleep(FIRST_LOOK + EACH_LOOK + 0.3)
+    assert holds_asked(sink) == 1
+
+
+def test_many_findings_are_counted_and_the_first_are_shown() -> None:
+    context = {"place": "messages[0].content", "label": "EMAIL", "before": "a\x1b[31m\n", "after": "", "tail": "rg"}
+    hold = {
+        "id": "a91f04c2",
+        "model": "m",
+        "labels": {"EMAIL": MOST_SHOWN + 3},
+        "contexts": [context] * (MOST_SHOWN + 3),
+    }
+    lines = [visible(each) for each in held_lines(console(), hold)]
+    assert lines[0] == "! Waits for you: 15 email; would go to m."
+    assert lines[1] == "  messages[0].content   email   a …rg"
+    assert lines[-1] == "  3 more: membrain pii holds a91f04"
+    assert len(lines) == MOST_SHOWN + 2

@@ -421,7 +421,10 @@ def test_sent_is_laid_out_for_a_person(served: Served, beside: dict[str, str], s
 def test_sent_says_that_a_model_on_this_machine_answered(served: Served, beside: dict[str, str]) -> None:
     id = served.chat("Hello", model="ollama/llama3:latest").headers["x-request-id"]
     ran = invoke(["audit", "show", id, "--sent"], beside, tty=True)
-    assert ran.err.startswith("Nothing left: ollama/llama3:latest answered on this machine. It was given:\n")
+    assert ran.err.startswith(
+        "Nothing left: ollama/llama3:latest answered on this machine. "
+        "It was given this, with the values themselves for placeholders:\n"
+    )
     assert '"Hello"' in ran.out
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from membrain.config import settings_table
+from membrain.pii.policy import Level, Mode
 from membrain_cli import main
 from membrain_cli.commands import help as module
 from membrain_cli.console import Exit
@@ -27,3 +30,22 @@ def test_every_setting_has_its_variable_and_its_sentence() -> None:
 
 def test_the_page_on_output_names_the_flags() -> None:
     assert all(flag in module.output() for flag in ("--json", "--no-color", "--quiet", "--no-input", "NO_COLOR"))
+
+
+def test_the_page_on_privacy_names_every_level_and_mode_in_a_screenful() -> None:
+    page = module.privacy()
+    told = re.findall(r"^    (\w+(?:, \w+)*)  ", page, re.MULTILINE)
+    assert {name for names in told for name in names.split(", ")} == {*map(str, Level), *map(str, Mode)}
+    assert len(page.splitlines()) <= 24
+    assert max(map(len, page.splitlines())) <= 120
+
+
+def test_the_page_on_privacy_marks_the_defaults_that_hold() -> None:
+    defaults = {row.name: str(row.default) for row in settings_table()}
+    for name in ("pii.level", "pii.on_find"):
+        assert re.search(rf"^    {defaults[name]} .*\(default\)$", module.privacy(), re.MULTILINE)
+
+
+def test_the_page_on_privacy_says_how_to_see_it_and_what_is_not_promised() -> None:
+    page = module.privacy()
+    assert all(words in page for words in ("/sent", "membrain pii scan", "nothing is sent", "Not promised: "))

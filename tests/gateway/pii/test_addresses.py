@@ -95,7 +95,8 @@ NONE = (
     'city = {"city": "Berlin", "zip": "10115"}',
 )
 FILLS = (
-    "1 a ", "St ", "12 Main ", "12 Main,\n", "1 Main St ", "Foo 1, ", "Ab-", "é", "漢", "address: ", '"street": "1 A',
+    "1 a ", "St ", "12 Main ", "12 Main,\n", "1 Main St ", "Foo 1, ", "Foo 1, Foo 2, Foo 12345, ", "lives at ",
+    "Ab-", "é", "漢", "address: ", '"street": "1 A',
 )  # fmt: skip
 
 
@@ -176,6 +177,18 @@ def test_time_grows_with_the_length_of_the_text_and_no_faster(fill: str):
     small, large = fill * (8_000 // len(fill)), fill * (32_000 // len(fill))
     addresses(small)
     assert min(_time(large) for _ in range(3)) < 10 * min(_time(small) for _ in range(3)) + 0.01
+
+
+def test_streets_without_a_proof_near_them_cost_little():
+    text = "Foo 1, " * 14_000
+    addresses(text[:1000])
+    assert min(_time(text) for _ in range(3)) < 0.4
+
+
+def test_what_proves_a_street_is_asked_for_again_behind_each():
+    near, far = "Foo Bar 12, Apt 5, Praha", "Foo Bar 12, and so on"
+    text = f"see {far}. {'and so it goes on ' * 30}see {near}. {'and so it goes on ' * 30}see {far}. to {near}."
+    assert _found(text) == [near, near]
 
 
 _PIECES = st.sampled_from(

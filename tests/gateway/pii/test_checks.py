@@ -17,6 +17,9 @@ from membrain.pii import checks
     (checks.bech32, "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq", "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdp"),
     (checks.address, "10.0.0.7", "127.0.0.1"), (checks.address, "2001:db8::1", "::1"),
     (checks.address, "8.8.8.8", "8.8.8.256"),
+    (checks.malaysian, "770305-02-1234", "770305-17-1234"), (checks.malaysian, "000229-02-1234", "771305-02-1234"),
+    (lambda value: checks.national("se.personnummer", value), "880320-0016", "880320-0017"),
+    (lambda value: checks.national("se.personnummer", value), "880320-0016", "881320-0015"),
     (lambda value: checks.national("in_.aadhaar", value), "234123412346", "234123412347"),
 ])  # fmt: skip
 def test_a_check_takes_the_right_and_not_the_wrong(rule, right: str, wrong: str):
@@ -48,8 +51,11 @@ def test_a_resident_number_of_any_digits_is_judged_and_never_raises(number: int)
 
 @pytest.mark.parametrize(
     "rule",
-    [checks.luhn, checks.card, checks.iban, checks.aba, checks.base58check, checks.bech32, checks.address],
-)
+    [
+        checks.luhn, checks.card, checks.iban, checks.aba, checks.base58check, checks.bech32, checks.address,
+        checks.malaysian,
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("odd", ["", " ", "é", "1", "²³", "\x00", "0" * 200])
 def test_no_check_raises_on_odd_input(rule, odd: str):
     assert rule(odd) in {True, False}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from membrain.pii.detector import Detector, Memo
+from membrain.pii.detector import Detector, Memo, _names
 from membrain.pii.kinds import Span
 from membrain.pii.scan import DetectionFailed
 from membrain.pii.vault import Vault
@@ -161,6 +161,18 @@ def test_a_short_value_or_a_public_name_is_not_sought_elsewhere():
     assert _values(detector, "Ana and Ana") == [("Ana", "PERSON")]
 
 
+def test_a_found_value_as_long_as_the_text_costs_no_more_than_the_text():
+    def cost(size: int) -> float:
+        token = "so it goes on " * (size // 14) + "and ends"
+        detector = Detector(names=False, engines=[Says((0, len(token), "SECRET"))])
+        began = time.process_time()
+        assert len(detector.scan(f"{token}, {token}!")) == 2
+        return time.process_time() - began
+
+    assert _is_linear(cost, 10_000)
+    assert cost(30_000) < 0.2
+
+
 def test_many_found_values_cost_no_more_than_the_text():
     def cost(count: int) -> float:
         text = "\n".join(f"passport C{number:06}V{number % 9}" for number in range(count))
@@ -257,7 +269,7 @@ def test_an_engine_that_raises_stops_everything_and_nothing_of_the_text_is_said(
 
 def test_an_error_of_our_own_is_a_failure_like_any_other(monkeypatch):
     detector = Detector(names=False)
-    monkeypatch.setattr("membrain.pii.detector.settle", lambda *_: 1 / 0)
+    monkeypatch.setattr("membrain.pii.detector._repeated", lambda *_: 1 / 0)
     with pytest.raises(DetectionFailed, match="ZeroDivisionError"):
         detector.scan("hush hush")
 
@@ -354,3 +366,17 @@ def test_a_widely_known_name_that_another_engine_finds_is_public() -> None:
 
     found = [Detector(engines=[Names()], names=False).scan(name)[0].kind for name in ("albert einstein", "priya rao")]
     assert found == ["public_person", "engine_names"]
+
+
+def test_a_postcode_beside_a_town_is_an_address(monkeypatch) -> None:
+    text = "He moved from 10115 Bjert in spring"
+    monkeypatch.setattr("membrain.pii.detector.people_and_places", lambda _: [Span(20, 25, "LOCATION")])
+    assert _names(text) == [Span(20, 25, "LOCATION"), Span(14, 19, "ADDRESS")]
+
+
+def test_warming_up_finds_nothing_new_and_remembers_nothing() -> None:
+    detector, text = Detector(), "mail ada@example.com"
+    before = detector.scan(text)
+    detector.warm()
+    assert detector.scan(text) == before
+    assert "remembered=1" in repr(detector)

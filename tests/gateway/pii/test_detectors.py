@@ -21,7 +21,8 @@ FILLS = (
     "-----BEGIN PRIVATE KEY-----", "https://a:", "bc1q", "0x12", "card 4", "account 12", "a@b.", "Bearer a", "%40",
     "your-", "aB3-", "pass=a-b_c.", "4242 ", "0121 ", "Authorization: ", "1.2.3.4 ", "0121 234 0770 ", "12-34-56-",
     "+34 612 51 19 32 ", "a@b.co ", "ssn 923-45-6789 ", "token=q7Rk2ZpX9vLm4TnB ", "password: hunter2go\n",
-    "DL-B24145-45 ", "915 000 806 ", "cpr: 817718-5426. ",
+    "DL-B24145-45 ", "915 000 806 ", "cpr: 817718-5426. ", "679 67 102 ", "451 598 ", "nric: 770305-02-1234. ",
+    "+34 612 51 19 3 ",
 )  # fmt: skip
 
 
@@ -39,6 +40,30 @@ def test_a_kind_finds_its_example_and_not_its_counter_example(kind: Kind):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_kind_wins_its_example_among_all_the_others(kind: Kind):
     assert (kind.value, kind.label) in _found(scanner(), kind.hit)
+
+
+_NUMBERS = [kind for kind in KINDS if kind.label not in {"SECRET", "URL_CREDENTIALS", "PERSON"}]
+
+
+@pytest.mark.parametrize("kind", _NUMBERS, ids=lambda kind: kind.name)
+def test_numbers_that_stand_behind_a_value_hide_nothing_of_it(kind: Kind):
+    for more in (" 7", " 12", " 555", " 2024", " 4242", ", 7", "\n7", " 2024-05-01", " 12/03/2024", " 12:30"):
+        text = kind.hit.replace(kind.value, kind.value + more)
+        assert _covers(text, kind.value), more
+
+
+@pytest.mark.parametrize("kind", [kind for kind in _NUMBERS if kind.family != "named"], ids=lambda kind: kind.name)
+def test_numbers_that_stand_before_a_value_hide_nothing_of_it(kind: Kind):
+    for other in ("12 ", "7 ", "2024 ", "(7) ", "7, ", "7\n", "1. ", "#3 ", "2024-05-01 ", "12/03/2024 "):
+        text = kind.hit.replace(kind.value, other + kind.value)
+        assert _covers(text, kind.value), other
+
+
+def _covers(text: str, value: str) -> bool:
+    """Whether every letter and figure of the value is in some finding."""
+    place = text.index(value)
+    covered = {at for span in scanner().scan(text) for at in range(span.start, span.end)}
+    return all(at in covered for at in range(place, place + len(value)) if text[at].isalnum())
 
 
 def test_there_are_enough_kinds_and_no_two_share_a_name():

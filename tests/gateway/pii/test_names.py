@@ -85,6 +85,66 @@ def test_what_names_nobody_is_left_alone(text: str) -> None:
     assert found(text) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "person"),
+    [
+        ("Welche Romane von Thomas Mann sind gut?", "Thomas Mann"),
+        ("Perché Dante Alighieri mette Ulisse all'Inferno?", "Dante Alighieri"),
+        ("Résume le roman d'Albert Camus en dix lignes.", "Albert Camus"),
+        ("¿Es bueno el libro de Miguel de Cervantes para leer?", "Miguel de Cervantes"),
+        ("Hat Franz Beckenbauer auch als Trainer gewonnen?", "Franz Beckenbauer"),
+    ],
+)
+def test_ordinary_words_around_a_name_are_no_part_of_it(text: str, person: str) -> None:
+    assert person in found(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Erklär mir die Verfassung, so dass es mein Sohn versteht.",
+        "Das Rezept ist für sechs Personen, mit einem Beispiel.",
+        "Come si scrive una funzione che legge da un file?",
+        "wie lange fährt der zug von hamburg nach bremen",
+        "Explícame la Ley de Protección de Datos en pocas líneas.",
+    ],
+)
+def test_everyday_sentences_name_nobody(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "person"),
+    [
+        ("text fenwina that i'm late", "fenwina"),
+        ("écris un sms pour maxandre : je suis en retard", "maxandre"),
+        ("corrige: hola xiomaria soy tu vecino", "xiomaria"),
+        ("Maak 250 euro over t.n.v. Jacomientje Aaldersma.", "Jacomientje Aaldersma"),
+        ("napisz sms do Mirosławy, że się spóźnię", "Mirosławy"),
+        ("Haz una invitación: Anselmo y Rigobertina se casan.", "Rigobertina"),
+    ],
+)
+def test_whom_a_message_goes_to_is_found_whether_on_a_list_or_not(text: str, person: str) -> None:
+    assert person in found(text)
+
+
+@pytest.mark.parametrize("text", ["hello everyone", "text to speech", "write a note to yourself", "send a mail to all"])
+def test_a_message_to_nobody_in_particular_names_nobody(text: str) -> None:
+    assert found(text) == []
+
+
+def test_a_name_with_hidden_signs_inside_is_left_whole() -> None:
+    assert found("Dear Matt\ufeffhew Alle\ufeffn, hello")[0].startswith("Matt")
+    text = "Robert Jo\ufeffhns\u200bon paid."
+    whole = (0, len("Robert Jo\ufeffhns\u200bon"), 1)
+    assert list(names._cleaned(names.model().lexicon, text, whole)) == [whole]
+
+
+def test_an_institution_behind_the_article_is_nobody() -> None:
+    text = "Why did Galileo Galilei get into trouble with the Church?"
+    assert {span.kind for span in people_and_places(text)} == {"public_person"}
+
+
 def test_who_was_named_in_full_is_found_again_by_surname() -> None:
     text = "Henrietta Mbeki presented with a cough.\n\nThe night was quiet. Mbeki slept and ate."
     assert found(text) == ["Henrietta Mbeki", "Mbeki"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from membrain.errors import Misconfigured
 from membrain.pii import public
-from membrain.pii.public import COMMON_SURNAMES, LIST, is_public
+from membrain.pii.public import COMMON_SURNAMES, LIST, in_public, is_public
 
 LINES = LIST.read_text(encoding="utf-8").splitlines()
 
@@ -203,6 +203,78 @@ def test_capitals_make_no_difference(case):
 @pytest.mark.parametrize("written", ["{}'s", "{}’s", " {}\n", "{}"])  # noqa: RUF001
 def test_a_possessive_or_blanks_make_no_difference(written):
     assert not [name for line in NAMED for name in names_of(line) if not is_public(written.format(name))]
+
+
+# --- in a sentence --------------------------------------------------------------------------------------------------
+
+
+def told(text: str, *persons: str) -> list[str]:
+    """Which of these findings are known where they stand in *text*; each stands there once."""
+    places = sorted((text.index(each), text.index(each) + len(each)) for each in persons)
+    known = in_public(text, places)
+    return [text[start:end] for start, end in places if start in known]
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("Was Catherine of Aragon the first?", "Aragon"),
+        ("Is Wall Street open today?", "Wall"),
+        ("How do I get to King's Cross?", "King"),
+        ("Are they better than Ben & Jerry's?", "Jerry"),
+        ("Prove Zwickmann's theorem.", "Zwickmann"),
+        ("Wie geht der Zwickmann-Algorithmus?", "Zwickmann-Algorithmus"),
+        ("Explique la loi de Zwickmann.", "Zwickmann"),
+        ('Chords for "Arlene" by Dolly Parton?', "Arlene"),
+        ("What is Beyoncé's Arlene about?", "Arlene"),
+        ("When did Felipe II die?", "Felipe II"),
+        ("Is it Julia or Haskell?", "Julia"),
+        ("How fast is a loop in Julia, compared with C++?", "Julia"),
+        ("Is Travis CI down?", "Travis"),
+        ("Who are the Elizabeth Bennets of today?", "Elizabeth Bennets"),
+    ],
+)
+def test_what_stands_around_a_name_can_make_it_known(text: str, finding: str):
+    assert told(text, finding) == [finding]
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("Can Julia review my Python code?", "Julia"),
+        ("Ask Ruby in accounting about the code.", "Ruby"),
+        ("Travis and I deploy to kubernetes.", "Travis"),
+        ("My colleague Pascal knows Haskell and Java.", "Pascal"),
+        ("Mrs Zwickmann's formula for the cake", "Zwickmann"),
+        ("Miller v. Zwickmann is my case.", "Zwickmann"),
+        ("Zwickmann's test results are bad.", "Zwickmann"),
+        ("Dr Watson at the clinic called.", "Watson"),
+        ("Is Wall ill?", "Wall"),
+        ("a poem by my sister Arlene", "Arlene"),
+    ],
+)
+def test_a_private_name_stays_private_whatever_stands_around_it(text: str, finding: str):
+    assert told(text, finding) == []
+
+
+def test_a_surname_is_known_beside_the_whole_name():
+    assert told("Rosalind Franklin knew that Gosling helped. Later, Franklin left.", "Rosalind Franklin") != []
+    text = "Mahmoud Abbas spoke. Abbas, who was ill, left."
+    assert in_public(text, [(0, 13), (21, 26)]) == {0, 21}
+
+
+def test_a_bare_name_joined_to_a_known_one_is_known_unless_the_text_is_somebodys():
+    assert told("How did Marie Curie and Zwickmann meet?", "Marie Curie", "Zwickmann") == ["Marie Curie", "Zwickmann"]
+    mail = "How did Marie Curie and Zwickmann meet? Answer to z@example.org"
+    assert told(mail, "Marie Curie", "Zwickmann") == ["Marie Curie"]
+    assert told("Marie Curie and my doctor Zwickmann", "Marie Curie", "Zwickmann") == ["Marie Curie"]
+    both = "Marie Curie and Zwickmann, says Odalys Brandhorst."
+    assert told(both, "Marie Curie", "Zwickmann", "Odalys Brandhorst") == ["Marie Curie"]
+
+
+def test_an_ordinary_surname_is_known_beside_its_companion():
+    text = "Sherlock Holmes asked Dr Watson for help."
+    assert told(text, "Sherlock Holmes", "Watson") == ["Sherlock Holmes", "Watson"]
 
 
 # --- cost -----------------------------------------------------------------------------------------------------------

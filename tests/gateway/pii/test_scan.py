@@ -4,13 +4,14 @@ import time
 from itertools import pairwise
 
 import pytest
+import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from membrain.errors import GuardFailed
 from membrain.pii.detectors import KINDS, scanner
 from membrain.pii.kinds import Kind, Severity, Span
-from membrain.pii.scan import KNOWN, DetectionFailed, Scanner, settle
+from membrain.pii.scan import KNOWN, DetectionFailed, Scanner, _groups, settle
 from membrain.pii.values import anything
 
 
@@ -32,6 +33,13 @@ def test_a_group_marks_the_value():
     assert [(s.start, s.end) for s in Scanner([_kind("a", "key=(b+)")]).scan("key=bbb")] == [(4, 7)]
 
 
+def test_a_group_is_told_from_what_only_looks_like_one():
+    bracketed = _kind("a", r"[(]\d+\)|[\](]x")
+    assert [(s.start, s.end) for s in Scanner([bracketed]).scan("tel (12) ]x")] == [(4, 8), (9, 11)]
+    for kind in KINDS:
+        assert _groups(kind.pattern) is bool(re2.compile(kind.pattern.encode()).groups), kind.name
+
+
 def test_a_refused_candidate_is_looked_into_again():
     def short(data: bytes, start: int, end: int) -> tuple[int, int] | None:
         return (start, end) if end - start < 6 else None
@@ -51,6 +59,14 @@ def test_known_values_come_first_and_allowed_ones_never():
     spans = scanner.scan("Project Falcon, help@example.com, me@example.com")
     assert [(s.label, s.kind) for s in spans] == [("PROJECT", KNOWN), ("EMAIL", "email")]
     assert "Falcon" not in repr(scanner)
+
+
+def test_a_known_value_of_many_pages_is_found_and_quickly_learnt():
+    value = "so it goes on " * 3000
+    began = time.process_time()
+    scanner = Scanner([_kind("a", "ab")], known={value: "PAGES"})
+    assert time.process_time() - began < 0.5
+    assert [(s.start, s.end, s.label) for s in scanner.scan(f"<{value}>")] == [(1, 1 + len(value), "PAGES")]
 
 
 def test_a_text_that_is_not_done_in_time_is_a_failure():

@@ -91,3 +91,29 @@ def test_a_day_or_a_dump_is_no_phone(text: str):
 ])  # fmt: skip
 def test_a_password_that_is_spoken_of_is_found(text: str, value: str):
     assert [found.rstrip(".") for found in _secrets(text)] == [value]
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("card 4242 4242 4242 4242 0", "4242 4242 4242 4242"), ("it is 4242 4242 4242 4242 12/27", "4242 4242 4242 4242"),
+    ("it is 4242-4242-4242-4242 123", "4242-4242-4242-4242"), ("it is 4242424242424242 0", "4242424242424242"),
+    ("it is 3782 822463 10005 7", "3782 822463 10005"), ("12 4242 4242 4242 4242", "4242 4242 4242 4242"),
+    ("row 5500 4242 4242 4242 4242", "4242 4242 4242 4242"), ("it is 4308-0230 0253 1575", "4308-0230 0253 1575"),
+])  # fmt: skip
+def test_a_card_is_found_among_other_numbers_and_with_mixed_signs(text: str, value: str):
+    assert [(text[s.start : s.end], s.label) for s in scanner().scan(text)] == [(value, "CREDIT_CARD")]
+
+
+@pytest.mark.parametrize(
+    "text", ["no 4242 4242 4242 4241 0 there", "no 4308-0230 0253 1576", "no 42424242424242421234"]
+)
+def test_a_row_of_groups_without_the_right_check_digit_is_no_card(text: str):
+    assert not scanner().scan(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("ring +34 612 51 19 32 123456 now", "+34 612 51 19 32"), ("at 0121 234 0770 12:30 today", "0121 234 0770"),
+    ("at 0121 234 0770 2024-05-01 today", "0121 234 0770"), ("2024-05-01 0121 234 0770", "0121 234 0770"),
+    ("ring 415 555 0108 12/03/2024", "415 555 0108"), ("item 12 0121 234 0770", "0121 234 0770"),
+])  # fmt: skip
+def test_a_phone_ends_where_another_number_begins(text: str, value: str):
+    assert [(text[s.start : s.end], s.label) for s in scanner().scan(text)] == [(value, "PHONE")]

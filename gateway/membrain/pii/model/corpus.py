@@ -75,6 +75,18 @@ class Text(NamedTuple):
     """What it was made from; held-out tests split by it."""
 
 
+_GENITIVES = (
+    ("ska", "skiej"), ("cka", "ckiej"), ("dzka", "dzkiej"), ("ski", "skiego"), ("cki", "ckiego"), ("na", "ny"),
+    ("ia", "ii"), ("ja", "ji"), ("ka", "ki"), ("ga", "gi"), ("la", "li"), ("a", "y"), ("ek", "ka"), ("y", "ego"),
+    ("i", "iego"), ("o", "a"), ("e", "ego"), ("u", "u"),
+)  # fmt: skip
+
+
+def _genitive(name: str) -> str:
+    """A Polish name in its second case, by its ending; good enough to learn from."""
+    return next((name.removesuffix(end) + new for end, new in _GENITIVES if name.endswith(end)), name + "a")
+
+
 class Filler:
     """Draws values for the gaps of templates."""
 
@@ -89,6 +101,7 @@ class Filler:
             "f": (self._first, "PER"),
             "l": (self._last, "PER"),
             "q": (self._reversed, "PER"),
+            "i": (self._inflected, "PER"),
             "c": (self._town, "LOC"),
             "k": (self._country, "LOC"),
             "r": (self._region, "LOC"),
@@ -180,6 +193,14 @@ class Filler:
     def _reversed(self) -> str:
         middle = self._random.choice(("", "", "", f" {self._random.choice(_INITIALS)}."))
         return f"{self._last()}, {self._first()}{middle}"
+
+    def _inflected(self) -> str:
+        """A Polish name as it stands behind `do`, `dla` or `od`; every third time the first name alone."""
+        self._locale = "pl_PL" if "pl_PL" in self._names.people else self._locale
+        first = self._listed_name(0)
+        if self._random.random() < 0.35:
+            return _genitive(first)
+        return f"{_genitive(first)} {_genitive(self._listed_name(1))}"
 
     def _town(self) -> str:
         draw, names = self._random, self._names

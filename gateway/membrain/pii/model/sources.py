@@ -215,6 +215,7 @@ def lexicon(folder: Path) -> tuple[dict[str, tuple[int, int]], list[int]]:
     sets |= _places()
     sets["foreign"] = _foreign()
     sets["calendar"] = set(CALENDAR)
+    sets["vocabulary"] = _vocabulary() - sets["first"] - sets["city"]
     words, vectors = embeddings(folder)
     cluster, coarse = clusters(words, vectors)
     kept = set(words[:EMBEDDED])
@@ -233,3 +234,28 @@ def _foreign() -> set[str]:
     stop = import_module("stopwordsiso")
     wanted = ("de", "fr", "es", "it", "nl", "pt", "pl", "sv", "da", "no", "fi", "cs", "hu", "tr", "ro", "ru")
     return {word for code in wanted for word in stop.stopwords(code) if len(word) > 1}
+
+
+_SPOKEN = ("de", "fr", "es", "it", "nl", "pl", "pt", "sv", "da", "no")
+"""Languages whose everyday words are known, as Mimesis names them; Faker has most of them."""
+
+
+def _vocabulary() -> set[str]:
+    """Everyday words of other languages than English, in small letters. Some lists hold names: take those out."""
+    found: set[str] = set()
+    for locale, provider in _providers("lorem"):
+        found |= {word.lower() for word in provider.word_list} if locale[:2] in _SPOKEN else set()
+    folder = Path(str(import_module("mimesis").__file__)).parent / "datasets"
+    for language in _SPOKEN:
+        words = json.loads((folder / language / "text.json").read_text("utf-8"))["words"]
+        found |= {word.lower() for word in words if " " not in word}
+    return {word for word in found if len(word) > 1}
+
+
+def sentences() -> list[str]:
+    """Everyday sentences in Spanish, Italian and Dutch in which nothing but the first word has a capital."""
+    folder = Path(str(import_module("mimesis").__file__)).parent / "datasets"
+    found: set[str] = set()
+    for language in ("es", "it", "nl"):
+        found.update(json.loads((folder / language / "text.json").read_text("utf-8"))["text"])
+    return sorted(each for each in found if each[1:].islower() and 20 < len(each) < 120)

@@ -1,9 +1,10 @@
 """Sentences and records with gaps for names, from which training texts are made.
 
 Plain data: `TEMPLATES` by kind of text. `{p}` is a person in any form, `{f}` a first name, `{l}` a surname, `{q}` surname
-before first name; `{c}` a town, `{k}` a country, `{r}` a region, `{a}` a street address; `{o}` a firm and `{m}` a people,
-which are no findings; the other gaps (`{e}` mail address, `{u}` account, `{n}` number, `{d}` date, `{t}` time, `{h}` phone,
-`{x}` identifier, `{v}` version) hold what is no name. `<<a|b>>` is a choice. Texts without a gap teach what is no name.
+before first name, `{i}` a Polish one inflected; `{c}` a town, `{k}` a country, `{r}` a region, `{a}` a street address;
+`{o}` a firm and `{m}` a people, which are no findings; the other gaps (`{e}` mail address, `{u}` account, `{n}` number,
+`{d}` date, `{t}` time, `{h}` phone, `{x}` identifier, `{v}` version) hold what is no name. `<<a|b>>` is a choice. Texts
+without a gap teach what is no name.
 """
 
 # ruff: noqa: E501, RUF001  # a template is one line, and speaks its own language
@@ -365,6 +366,91 @@ The {m}s and the {m}s <<fought|made peace|signed>>. <<No|Any>> {m} <<contingent|
 <<Google|Yahoo|Honda|Valero|Exxon|Shell|TOVA|ISDA|NYMEX|CCGM|ENA>>, <<L.P.|Inc.|Corp.>> <<said|raised>> <<rates|prices>>.
 """.strip().splitlines()
 
+_QUESTIONS = """
+<<Wie|Wo|Wann|Warum|Weshalb>> <<hat|wurde|ist|war>> {p} <<eigentlich|überhaupt|damals|auch|noch|schon>> <<berühmt geworden|nach {c} gezogen|als Lehrer gearbeitet|den Preis gewonnen|so beliebt|beruflich unterwegs>>?
+<<Welche|Welches|Welcher>> <<Bücher|Roman|Gedichte|Lieder|Filme|Bilder|Werk|Stück|Oper|Erzählung|Dramen|Reden|Briefe|Aufsätze>> von {p} <<soll ich zuerst lesen|ist am bekanntesten|kennt man heute noch|wurde verfilmt|gehört zum Abitur|passt für den Unterricht>>?
+<<Hat|War|Ist|Wurde>> {p} <<auch|wirklich|jemals|eigentlich|damals>> <<als Trainer|als Bürgermeisterin|in der Schweiz|in {c}|im Gefängnis|mit dem Zug>> <<erfolgreich|gewesen|unterwegs|bekannt|verhaftet worden>>?
+<<Erklär mir|Erkläre|Beschreib mir|Zeig mir|Nenne mir>> <<bitte|kurz|mal>> <<den Unterschied zwischen|den Zusammenhang von|die Vorteile von>> <<Miete|Gesetz|Umsatz|Verein|Vertrag|Steuer|Strom|Bundestag|Haftung|Wetter|Pension>> und <<Pacht|Verordnung|Gewinn|Stiftung|Vereinbarung|Abgabe|Spannung|Bundesrat|Gewährleistung|Klima|Rente>>, <<so dass es meine Tochter versteht|für ein Kind in der Grundschule|in einfachen Worten|mit einem Beispiel aus dem Alltag|damit es mein Vater nachvollziehen kann|so wie es meine Schwester in der siebten Klasse braucht>>.
+<<Wie funktioniert|Was macht|Was ist|Wozu dient>> <<der Algorithmus|das Verfahren|die Methode|ein Vergaser|eine Wärmepumpe|der Motor|das Herz|eine Datenbank|der Quicksort-Algorithmus|die Fourier-Transformation|die Euler-Formel>>? <<Bitte mit einer Zeichnung|Gern mit einem kurzen Beispiel|Bitte ohne Formeln|Mit einer Übung|Am besten mit einem Bild>> in <<Java|Python|einfacher Sprache|drei Sätzen>>.
+<<Rezept|Ich suche ein Rezept|Zutaten|Einkaufsliste>> für <<Apfelstrudel|Rouladen|Linsensuppe|Käsespätzle|Königsberger Klopse|Kaiserschmarrn|Grüne Soße|Sauerbraten|Pfannkuchen>> mit <<Rotkohl|Sahne|Würstchen|Salat|Zwetschgen|Klößen|Vanillesoße>>, <<für vier Personen|für acht Gäste|für zwei Portionen|wie bei Großmutter|für eine große Familie>>.
+Schreib mir <<eine kurze Rede|ein Gedicht|einen Aufsatz|eine Zusammenfassung|einen Vortrag|eine Einladung>> über <<{p}|die Französische Revolution|den Dreißigjährigen Krieg|die Weimarer Republik|das Bauhaus|die Rote Armee|den Kalten Krieg|die Berliner Mauer|den Schwarzen Tod|das Goldene Zeitalter|den Weißen Hai>> und <<{p}|die Folgen|das Leben auf dem Land|die Kirche|den Adel>> für <<die Schule|meinen Kurs|die Feier|den Unterricht>>.
+Mein <<Sohn|Mann|Nachbar|Chef|Bruder|Vater|Hund|Lehrer>> und meine <<Tochter|Frau|Chefin|Schwester|Mutter|Katze|Lehrerin|Tante>> <<brauchen|haben|suchen|wollen>> <<eine Wohnung|neue Schuhe|den Führerschein|einen Termin|ein Fahrrad|Hilfe bei den Hausaufgaben|eine Versicherung>>.
+<<wie lange fährt|wie viel kostet|wann geht>> <<der zug|der ice|der bus|die bahn|die fähre>> von {c} nach {c} <<und was kostet das|mit zwei kindern|am wochenende|ohne umsteigen>>
+<<Die Kündigung|Der Mietvertrag|Das Protokoll|Der Bericht|Die Anzeige|Das Zeugnis|Der Antrag>> <<muss|soll|kann>> <<bis Freitag|bis Ende des Monats|vor dem Urlaub>> <<beim Amt|im Büro|bei der Hausverwaltung|in der Personalabteilung>> <<liegen|sein|abgegeben werden>>. <<Bitte|Danke>> <<um Rückmeldung|für die Hilfe|für Ihr Verständnis>>.
+<<Formuliere|Übersetze|Kürze|Verbessere|Prüfe>> <<bitte den Satz|den Text|den Brief|diese Nachricht|die Bewerbung|das Anschreiben>>: <<Wir freuen uns auf Ihren Besuch|Die Lieferung ist beschädigt|Der Drucker im Flur druckt nicht|Am Montag bleibt die Praxis geschlossen|Die Heizung ist seit Weihnachten kaputt>>.
+<<Gibt es|Kennst du|Empfiehl mir>> <<ein gutes Restaurant|ein Museum|einen Spielplatz|eine Wanderung|ein Hotel|einen Zahnarzt>> <<in der Nähe vom Bahnhof|am Stadtpark|in {c}|bei {c}>> <<für Kinder|mit Garten|für den Geburtstag|ohne Anmeldung>>?
+<<Woran ist|Mit wem war|Gegen wen verlor>> {p} <<gestorben|verheiratet|das Endspiel|befreundet>>, und <<wer|wo>> war {p}?
+Die <<Theorie|Formel|Musik|Philosophie|Politik|Malerei|Frau|Tochter>> von {p} <<gilt bis heute|wird oft missverstanden|ist schwer zu verstehen|gehört zur Romantik|hat Europa verändert>>.
+<<Der Hausarzt|Die Versicherung|Das Finanzamt|Die Bank|Der Vermieter|Das Jobcenter>> <<verlangt|schickt|braucht|will>> <<eine Bescheinigung|die Unterlagen|einen Nachweis|den Bescheid|eine Vollmacht>>. <<Was tun|Wer hilft|Welche Frist gilt|Muss ich zahlen>>?
+<<Pourquoi|Quand|Comment|Où>> {p} <<a-t-il|a-t-elle|est-il|est-elle>> <<quitté {c}|été condamné|devenue célèbre|gagné le prix|né|mort>> ?
+<<Qui a gagné|Qui a inventé|Qui a écrit|Qui a peint|Qui a découvert|Qui a remporté>> <<la Coupe du monde|le Tour de France|la machine à vapeur|ce tableau|la Palme d'or|le Goncourt|le tournoi>> <<en {n}|l'an dernier>>, {p} ou {p} ?
+<<Résume|Explique|Analyse|Compare|Présente|Commente>> <<le roman|la pièce|le poème|le tableau|la pensée|le film|l'œuvre|l'histoire>> <<de|d'>>{p} <<en dix lignes|en parlant du narrateur|pour un élève de troisième|sans jargon|en quelques mots>>.
+<<Résume|Lis|Décris>> <<La Peste|Le Rouge et le Noir|Les Misérables|Le Petit Prince|Madame Bovary|L'Assommoir|L'Avare|La Chute>> de {p} <<en cinq lignes|pour demain|en insistant sur la fin>>.
+<<Donne-moi|Écris|Propose|Trouve>> <<une recette de|une idée de|un plan pour|une lettre pour>> <<quiche lorraine|bœuf bourguignon|blanquette de veau|tarte Tatin|soupe à l'oignon|résilier un contrat|la crémaillère>> pour <<six personnes|huit amis|demain soir|le propriétaire|la mairie>>, <<sans lardons|avec des légumes|poliment|s'il te plaît>>.
+<<Que voir|Que faire|Où manger|Où dormir>> à {c} en <<deux jours|une semaine|famille>> avec <<des enfants|ma mère|un petit budget>> ? On loge près de la <<gare|place|cathédrale|plage>> <<Saint-Jean|de la République|du Marché|centrale>>.
+<<Quelle est|C'est quoi>> la différence entre <<le Code pénal|la Cour de cassation|le Sénat|un bail|une amende|la retraite|le théorème de Thalès|un virus>> et <<le Code civil|le Conseil d'État|l'Assemblée nationale|un contrat|une peine|le chômage|celui de Pythagore|une bactérie>> <<pour un apprenti|en droit français|dans le privé>> ?
+<<comment|pourquoi|quand est-ce que>> <<on peut|je dois|il faut>> <<convertir une liste en texte|changer le mot de passe|envoyer la lettre|appeler le médecin|remplir le formulaire>> <<avec python|sans perdre les données|avant la fin du mois|pour mon fils|pour la banque>>
+<<écris|envoie|prépare|rédige>> <<un sms|un message|un mail|une carte|une réponse>> <<à|pour>> {f}<<, | : | qui | que |. >><<je suis en retard|on se voit demain|la réunion est reportée|fête son anniversaire|part à la retraite>>
+<<Mon fils|Ma fille|Mon voisin|La gardienne|Le plombier|Notre médecin|Ma belle-mère>> <<a perdu|cherche|ne trouve plus|a rendu>> <<les clés|son cartable|la facture|le chargeur|sa carte>> <<depuis lundi|au bureau|dans le train>>.
+<<¿Por qué|¿Cómo|¿Cuándo|¿Dónde>> <<es tan importante|murió|nació|ganó el premio|escribió esa novela|pintó ese cuadro>> {p}<<?| para la literatura?| según los historiadores?| en la guerra?| sin ayuda?>>
+<<¿Qué pintó|¿Qué escribió|¿Qué descubrió|¿Qué compuso|¿Qué dijo>> {p} <<en|sobre|para|cuando>> <<su última época|la corte|el exilio|la guerra|era joven|la ópera>> y <<quién era|qué opinaba|cómo murió>> {p}?
+<<Explícame|Resume|Cuéntame|Describe>> <<la Ley de Contratos del Estado|la Constitución de 1978|la Guerra Civil|el Siglo de Oro|la Ley de Arrendamientos Urbanos|el Impuesto sobre la Renta|el Código Penal|la Declaración de Derechos|el Estatuto de los Trabajadores|la Reforma Agraria>> <<en palabras sencillas|para un niño de diez años|para una empresa pequeña de {c}|en pocas líneas|sin tecnicismos>>.
+<<¿Cuál es|¿Qué es>> <<la diferencia entre|mejor,>> <<la tortilla|el jamón|un autónomo|una hipoteca|el subjuntivo|el ayuntamiento>> <<y|o>> <<el flan|el chorizo|una empresa|un préstamo|el indicativo|la diputación>>?
+<<¿Quién es|¿quién ganó|¿quién marcó>> <<la infanta|el rey|la reina|más goles|el balón de oro|la liga|el mundial>>, {p} o {p}?
+<<Organiza|Planea|Prepara|Propón>> <<un viaje|una excursión|una fiesta|una cena>> de <<tres días|dos semanas|cumpleaños>> por {c} y {c} en <<agosto|primavera|Semana Santa>>, <<con poco dinero|con niños|sin coche>>.
+<<dile a|escribe a|manda un mensaje a|avisa a|llama a|recuérdale a>> {f} <<que llego tarde|que compre pan|por favor|que mañana no hay clase|para que venga>>
+<<Don|Doña|El señor|La señora|El doctor|La vecina|D.|Dª>> {p} <<alquila su piso|vende el coche|ha perdido las llaves|quiere hablar contigo|no paga la comunidad>> <<a dos estudiantes|desde ayer|por las mañanas|>>.
+<<Perché|Quando|Come|Dove>> {p} <<mette|scrive|lascia|dipinge|incontra|sceglie|perde>> <<la storia|il protagonista|la famiglia|la corte|il quadro|la guerra>> <<all'inizio|nel secondo atto|all'Inferno|in esilio|a {c}|nella Divina Commedia>>?
+<<Qual è|Come si fa|Mi dai>> <<la ricetta|il sugo|la vera ricetta|la preparazione>> <<della parmigiana|dell'amatriciana|del tiramisù|della focaccia|delle lasagne|della pizza|del ragù>>? <<Con|Senza>> <<il burro|la panna|la cipolla|il guanciale|l'aglio>> o con <<l'olio|lo strutto|il latte|le uova>>?
+<<Come si scrive|Scrivi|Mi serve|Spiegami>> <<una funzione che legge da|una classe che scrive in|un programma per|una query su|un test per>> <<un file|una tabella|un database|una lista|un modulo>> <<in Python|con pytest|in Java|SQLite|senza cicli>>?
+<<Spiegami|Riassumi|Raccontami>> la <<differenza fra|storia di|nascita di>> <<la legge di bilancio|il Senato|l'Unità d'Italia|il Rinascimento|la Camera|il Parlamento|il Partito Comunista>> e <<il decreto|la Repubblica|la Resistenza|il Risorgimento|la Costituzione>>, in <<poche righe|parole semplici|tre punti>>.
+<<scrivi|manda|prepara>> <<gli auguri|un messaggio|un biglietto|due righe|una mail>> <<per|a>> {f} che <<oggi compie gli anni|si sposa|parte domani|è in ospedale|ha vinto il concorso>>
+<<Mio figlio|Mia sorella|Il vicino|La maestra|Il condominio|Il medico>> <<ha perso|vuole|chiede|deve>> <<il quaderno|una ricevuta|la caldaia nuova|pagare la multa|il certificato>> <<da ieri|per la scuola|entro lunedì>>.
+<<Waarom|Wanneer|Hoe|Waar>> <<is|werd|heeft>> {p} <<eigenlijk|ooit|vroeger>> <<beroemd geworden|naar {c} verhuisd|de prijs gewonnen|overleden>>?
+<<Leg uit|Vertel|Beschrijf>> <<het verschil tussen|het verband tussen>> <<een huurder|de Eerste Kamer|de gemeente|een vaste baan|de AOW>> en <<een koper|de Tweede Kamer|de provincie|een uitzendbaan|het pensioen>> <<voor mijn dochter|in gewone taal|met een voorbeeld>>.
+<<stuur|app|mail|bel|schrijf>> {f} <<een appje|even|een berichtje|dat ik later kom|een kaartje>> <<dat de sleutel onder de mat ligt|over morgen|alsjeblieft|want ik sta in de file>>
+Maak {n} euro over <<naar {x}|>> <<t.n.v.|ten name van|op naam van>> {p}. <<Maak hier een betaalverzoek van|Zet het in de agenda|Graag voor vrijdag>>.
+<<Mijn buurman|De juf|Onze hond|De huisarts|Mijn moeder>> <<wil|zoekt|heeft>> <<een nieuwe fiets|de sleutels|een brief van de gemeente|hulp met de belasting>>. <<Recept|Lijst>> voor <<stamppot|erwtensoep|pannenkoeken|appeltaart>> voor <<vier personen|het hele gezin>>.
+<<Porque|Quando|Como|Onde>> <<é que|>> {p} <<escreveu esse livro|ficou famoso|ganhou o prémio|morreu|nasceu>><<?| em {c}?| na época da ditadura?>> <<Explica|Resume>> <<a Lei do Inquilinato|a Revolução dos Cravos|o Código do Trabalho|a Guerra Fria>> para <<a minha filha|um aluno|uma loja pequena>>.
+<<manda|escreve|envia>> <<uma mensagem|um recado|um e-mail>> <<para|pra|ao|à>> {f} <<dizendo que|a dizer que|que>> <<vou chegar tarde|a reunião mudou|não posso ir>>
+<<Dlaczego|Kiedy|Gdzie|Jak>> {p} <<wyjechał do {c}|zdobyła nagrodę|napisał tę książkę|umarła|został prezydentem>>? <<Wyjaśnij|Opisz>> <<różnicę między umową a zleceniem|ustawę o ochronie danych|powstanie warszawskie|drugą zasadę dynamiki>> <<mojemu synowi|prostymi słowami|w trzech zdaniach>>.
+<<napisz|wyślij>> <<sms|wiadomość|maila|list|życzenia>> <<do|dla>> {i}<<, że | : |. |>><<spóźnię się|spotkanie jest jutro|dziękuję za pomoc|proszę o telefon>>
+<<Napisz|Przygotuj|Popraw>> <<wypowiedzenie umowy|pismo|zaproszenie|podanie|reklamację>> <<dla|do|od>> <<pana|pani|>> {i}, <<{c}|ul. Polna {n}|pracownika firmy {o}>>.
+<<Varför|När|Hur|Hvorfor|Hvornår>> <<blev|fick|dog|vann>> {p} <<så känd|priset|i {c}|mesterskabet>>? <<Förklara|Forklar>> <<skillnaden mellan|forskellen mellem>> <<lag|riksdagen|avtal>> <<och|og>> <<förordning|regeringen|kontrakt>> <<för min dotter|for min søn>>.
+<<text|message|ping|whatsapp|tell|remind>> {f} <<that i'm running late|the key is under the mat|about dinner|to bring the cake|i'll call at six|we can't make it>>
+<<write|send|draft>> <<a text|an sms|a message|a card|a note|birthday wishes>> <<to|for>> {f}<<, | saying | that |: |. >><<i'll be late|happy birthday|get well soon|the kids are asleep|thanks for the cake>>
+- {p} <<good|strong|weak|late|absent|chatty|excellent>> <<in|at|for>> <<maths|reading|PE|the retro|spelling>>\\n- {p} <<needs glasses|forgot the form|was quiet|is doing fine>>
+- {p} <<brings|pays|cooks|drives|owes>> <<salad|half|on Friday|the children|20>>\\n- {f} <<can't come|is veggie|maybe>>
+<<Who|When|How|Why>> <<did|was|is>> {p} <<write|win|lose|marry|beat|compose|paint|influence>> {p}<<?| in {n}?| at the end?>> <<And who played|What about>> {p}<<?| and {p}?>>
+<<What happens|Who dies|Who wins>> at the end of <<Great Expectations|The Crucible|Wuthering Heights|Heart of Darkness|Brave New World|The Bell Jar|Lord of the Flies|Cats|Chicago|Frozen>>? <<And what does|Why does>> {p} <<say|do|leave>>?
+<<Compare|Explain|Implement|What is>> the <<Kruskal|Strassen|Huffman|Viterbi|Dijkstra>> <<algorithm|method|procedure>> <<in|for>> <<Rust|Go|Haskell|Perl|Fortran|Kotlin>>, and <<when would I use it|how fast is it|why does it work>>?
+My <<Jenkins|Circle CI|Ansible|Vagrant|Terraform>> <<build|chart|pipeline|recipe|job|release>> <<fails|hangs|is slow>> <<since the upgrade|on Monday|with exit code {n}>>.
+<<Can I freeze|How do I make|What goes with|Is it hard to cook>> <<Coq au Vin|Beef Stroganoff|Peach Melba|Chicken Kiev|Eggs Benedict|Boeuf Bourguignon|Crêpes Suzette|Beef Wellington|Tarte Tatin|Chateaubriand|Pavlova|Lobster Thermidor|Waldorf Salad|Cobb Salad|Saltimbocca>><<?| for six people?| without butter?>>
+<<Can|Could|Will|Should>> {f} <<review|test|fix|read>> my <<Python|Java|SQL|React>> <<code|script|query|branch>><<?| before Friday?>> <<Ask|Tell>> {f} in <<accounting|the data team|QA>> about the <<code|pipeline|build>>.
+{f} <<wrote|broke|merged|reviewed|deployed>> the <<Python script|docker image|Java build|pipeline|Helm chart|tests>><<.| and {f} paid for lunch.>> I gave the <<docker image|laptop|repo>> to {f}.
+hi {f}, the <<java build is red|python job failed|deploy is done|pipeline hangs>>. My colleague {f} <<knows Haskell and Java|works with Rust|likes Python|teaches C++>>.
+<<Write|Compose|Make up>> <<a rap|a poem|a song|a story|a limerick>> <<about|for>> {f}<<, | in the style of {p}, | like {p} >><<please|for her birthday|with a happy end>>.
+Dr <<{l}|{l} at the clinic>> said my <<leg|tooth|knee>> is fine, but {l} <<and|or>> {l} <<at the office|from the bank>> want <<a letter|proof>>. The {l}s are <<here|coming|on holiday>>.
+{l} v. {l} is <<my divorce case|the case of my neighbour|still open>>; <<Mr|Mrs|Ms>> {l}'s <<homework|lawyer|appeal>> is late.
+<<Notulen|Verslag>>: {p} <<opent om acht uur|zit voor|is verhinderd>>, {p} <<leest de begroting voor|is tegen|doet de kas>>. <<{p} sluit af.|Maak er lopende tekst van.|Zet dit in een tabel.>>
+<<Protokoll|Ergebnis der Sitzung>>: {p} <<stellt den Haushalt vor|eröffnet|begrüßt die Gäste>>, {p} <<widerspricht|schreibt mit|übernimmt die Kasse>>. <<Bitte in ganzen Sätzen.|{p} fehlt entschuldigt.>>
+<<Compte rendu|Procès-verbal>> : <<présents|présentes>> {p}, {p} ; <<absent|excusée>> {p}. <<Mets-le au propre.|{p} prend la parole.>>
+<<Acta|Resumen>>: {p} <<abre la sesión|presenta las cuentas>>, {p} <<vota en contra|toma nota>>. {f} y {f} <<se abstienen|llegan tarde|celebran sus bodas de plata en {c}|invitan a la cena>>.
+<<Verbale|Riassunto>>: {p} <<propone di rinviare|apre la seduta>>, {p} <<è contrario|prende nota>>. {f} e {f} <<sono assenti|festeggiano sabato>>.
+<<Protokół|Notatka>>: {p} <<otwiera zebranie|przedstawia budżet>>, {p} <<jest przeciw|notuje>>. {f} i {f} <<są nieobecni|biorą ślub>>.
+<<Haz una invitación|Prepara un brindis|Escribe un verso>>: {f} y {f} <<celebran|se casan|esperan un bebé>> <<en {c}|en mayo|el sábado>>.
+<<Write a card to|Invite|Thank|Dinner with|We met>> <<our neighbours|our friends|the parents|my in-laws>>, the {l}s<<, | for | from {c} >><<on Friday|looking after the cat|next week>>.
+<<write a thank-you note to|a card for|we are invited by>> our <<neighbours|friends>> the {l}s <<for looking after the dog|on saturday|for the party>>
+<<corrige este mensaje|arregla el texto|corrígeme esto>> porfa: <<hola|oye|buenas>> {f} <<soy tu vecina|soy el del segundo|te escribo por la reunión>> <<me puedes devolver la escalera|llámame luego>>
+<<corrige ce message|corrige stp>> : <<salut|coucou|bonjour>> {f} <<c'est la voisine|je passe demain>> <<tu peux garder le chat|à quelle heure>>
+<<korrigier das mal|mach das freundlicher>>: <<hallo|hey|moin|na>> {f} <<ich bins die nachbarin|kannst du mir die leiter leihen>>
+Bill to: {p}, {n} {l} <<Bend|Hollow|Trace|Court>>, {c}\nAmount: {n} USD
+The <<Church|Crown|Court|Bank|Union|House|Bishop|Pope|King|Bible>> <<opposed|condemned|owned|supported>> <<the plan|the trial|science>>, <<the Church|the Crown|the House>> <<said|lost>>.
+Used to map <<Latin|Greek|Cyrillic|Arabic>> <<Unicode|Extended|Supplement>> letters to basic <<Latin|Greek>> <<letters|block>>. Re-quote the given <<URI|URL|UUID|DNS|JWT|CSV>>, <<cj|uri|obj|req|res>>.
+lorem ipsum donec dui duis egestas eget eleifend luctus maecenas magna magnis malesuada massa mattis mauris metus molestie mollis montes
+<<Why did|When did|How did>> <<the Church|the Crown|the Senate|the Pope|the King|the Empire|the Union|the Allies|the Party>> <<oppose|banish|elect|support>> {p}<<?| and {p}?>>
+""".strip().splitlines()
+
 
 def _ready(row: str) -> str:
     """With real line breaks, and literal braces out of the way; closing ones are paired from the right."""
@@ -376,7 +462,7 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     name: tuple(map(_ready, rows))
     for name, rows in (
         ("mail", _MAIL), ("talk", _TALK), ("record", _RECORD), ("clinic", _CLINIC), ("develop", _DEVELOP),
-        ("languages", _LANGUAGES), ("nothing", _NOTHING),
+        ("languages", _LANGUAGES), ("nothing", _NOTHING), ("questions", _QUESTIONS),
     )
 }  # fmt: skip
 """By kind of text. A literal brace is `\\x01` or `\\x02` until the gaps are filled."""

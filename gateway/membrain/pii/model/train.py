@@ -37,7 +37,7 @@ SETTINGS = {"c1": 0.04, "c2": 0.03, "max_iterations": 110, "feature.minfreq": 2,
 
 _NATURAL = {"wikigold", "wnut17"}
 """What people wrote, not machines: worth more."""
-_PROSE = ("mail", "talk", "languages", "nothing")
+_PROSE = ("mail", "talk", "languages", "nothing", "questions")
 
 LEANING = {"B-LOC": 0.7, "B-MISC": -1.2}
 """Added to every step into a tag: a place taken for a firm leaks, a firm taken for a place does little harm."""
@@ -159,6 +159,8 @@ def texts(bench: Path, folder: Path, listed: sources.Names, *, half: bool) -> It
     yield from corpus.threads(prose, 6, len(prose) // 3)
     yield from corpus.recased(corpus.templated(listed, 2, COPIES // 3, keep=keep), 3, lower=0.5, upper=0.3)
     yield from corpus.noise(7, 400)
+    everyday = sources.sentences()
+    yield from (corpus.Text(each, [], "sentences") for place, each in enumerate(everyday) if place % 6 in keep)
     for name in corpus.BENCH:
         found = [each for place, each in enumerate(corpus.bench(bench, name)) if place % 2 in keep]
         yield from found * (2 if name in _NATURAL else 1)

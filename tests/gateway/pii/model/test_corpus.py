@@ -81,3 +81,11 @@ def test_lines_of_code_that_may_name_someone_are_left_out(tmp_path: Path) -> Non
     (made,) = corpus.code(LISTS, [], tmp_path, 10_000)
     assert "Jane" not in made.text
     assert made.text.count("compute") == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("Trzciniecka", "Trzcinieckiej"), ("Mirosława", "Mirosławy"), ("Kowalski", "Kowalskiego"), ("Jan", "Jana")],
+)
+def test_a_polish_name_takes_its_second_case(name: str, said: str) -> None:
+    assert corpus._genitive(name) == said

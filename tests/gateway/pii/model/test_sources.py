@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -46,3 +48,28 @@ def test_english_words_are_common_or_not(tmp_path: Path) -> None:
 )
 def test_only_words_become_entries(word: str, taken: bool) -> None:
     assert bool(sources._LETTERS.match(word)) == taken
+
+
+@pytest.fixture
+def mimesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that lists one word and some sentences in each language."""
+    for language in sources._SPOKEN:
+        folder = tmp_path / "datasets" / language
+        folder.mkdir(parents=True)
+        words = {"words": [f"Wort{language}", "zum Beispiel", "y"]}
+        said = {"text": ["Hij eet de hele dag door brood.", "Mario ti ha parlato di Maria ieri.", "Kort."]}
+        (folder / "text.json").write_text(json.dumps(words | said), "utf-8")
+    package = SimpleNamespace(__file__=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(sources, "import_module", lambda _: package)
+
+
+@pytest.mark.usefixtures("mimesis")
+def test_the_vocabulary_is_of_the_languages_we_know_and_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    lorem = [("de_DE", SimpleNamespace(word_list=("Tür", "a"))), ("ja_JP", SimpleNamespace(word_list=("neko",)))]
+    monkeypatch.setattr(sources, "_providers", lambda _: iter(lorem))
+    assert sources._vocabulary() == {"tür"} | {f"wort{language}" for language in sources._SPOKEN}
+
+
+@pytest.mark.usefixtures("mimesis")
+def test_sentences_to_learn_from_have_no_capital_inside() -> None:
+    assert sources.sentences() == ["Hij eet de hele dag door brood."]

@@ -8,7 +8,7 @@ import pytest
 
 from membrain.pii.model.templates import DEMONYMS, FIRMS, TEMPLATES
 
-GAPS = set("pflqckroeundthaxvm")
+GAPS = set("pflqickroeundthaxvm")
 ALL = [template for rows in TEMPLATES.values() for template in rows]
 
 
