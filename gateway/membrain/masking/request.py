@@ -26,8 +26,8 @@ _REPEATED = 4
 """A masked value of at least so many characters is masked wherever it stands."""
 
 _OPENING = re.compile(rb'"messages"\s*:\s*\[\s*\Z')
+_GAP = re.compile(rb"\s*,\s*")
 _BEFORE = 256
-_BLANK = b" \t\r\n"
 
 
 class Masked(NamedTuple):
@@ -267,15 +267,17 @@ def _messages_in(body: bytes) -> list[tuple[int, int]] | None:
 
     Wherever this finds them, they and what is around them are the whole body, so nothing goes unseen.
     """
-    found: list[tuple[int, int]] = []
-    at = 0
-    for raw in map(bytes, _envelope(body).messages):
-        start = body.find(raw, at)
-        if start < 0 or not (body[at:start].strip(_BLANK) == b"," if found else _opens(body, start)):
+    messages = [bytes(raw) for raw in _envelope(body).messages]
+    start = body.find(messages[0])
+    if start < 0 or not _opens(body, start):
+        return None
+    found = [(start, start + len(messages[0]))]
+    for raw in messages[1:]:
+        gap = _GAP.match(body, found[-1][1])
+        if gap is None or not body.startswith(raw, gap.end()):
             return None
-        at = start + len(raw)
-        found.append((start, at))
-    return found or None
+        found.append((gap.end(), gap.end() + len(raw)))
+    return found
 
 
 def _opens(body: bytes, start: int) -> bool:
