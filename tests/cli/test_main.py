@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import stat
 import subprocess
 import sys
 import time
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from membrain_cli.commands import nearest
 from membrain_cli.console import CommandError, Console, Exit
 from tests.cli.shell import command, environment, invoke, membrain
 from tests.cli.terminal import Terminal
+from tests.growth import rounds, seconds
 
 FRONT = """\
 A local gateway between your tools and the models they talk to.
@@ -115,19 +118,28 @@ def test_completion_imports_nothing_heavy(shell: str, environ: dict[str, str]) -
     assert not imported & {*HEAVY, "membrain.gateway"}
 
 
+def of_children() -> float:
+    """CPU seconds of all the processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.slow
 def test_help_is_there_at_once(environ: dict[str, str]) -> None:
-    """Under 200 ms, or three times a bare interpreter where the machine is slow."""
+    """Under 200 ms of CPU, or three times a bare interpreter where the machine is slow, and without a wait."""
 
-    def fastest(argv: list[str]) -> float:
-        took = []
-        for _ in range(7):
-            began = time.perf_counter()
-            subprocess.run([sys.executable, *argv], env=environ, stdout=subprocess.DEVNULL, check=True)
-            took.append(time.perf_counter() - began)
-        return min(took)
+    def run(argv: list[str]) -> None:
+        subprocess.run([sys.executable, *argv], env=environ, stdout=subprocess.DEVNULL, check=True)
 
-    assert fastest(["-m", "membrain_cli", "--help"]) < max(0.2, 3 * fastest(["-c", "pass"]))
+    told = waited = bare = inf
+    for _ in rounds():
+        began = time.perf_counter()
+        told = min(told, seconds(run, ["-m", "membrain_cli", "--help"], of_children))
+        waited = min(waited, time.perf_counter() - began)
+        bare = min(bare, seconds(run, ["-c", "pass"], of_children))
+        if told < max(0.2, 3 * bare) and waited < 1:
+            return
+    pytest.fail(f"help took {told:.3f} s of CPU and {waited:.3f} s in all, a bare interpreter {bare:.3f} s of CPU")
 
 
 # --- its face ----------------------------------------------------------------------------------------------

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from timeit import repeat
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from membrain.errors import NotFound
 from membrain.sent import NotKept, Sent
+from tests.growth import assert_within
 
 BODY = b'{"messages":[{"role":"user","content":"I am PERSON_0123456789abc739."}]}'
 
@@ -117,4 +116,4 @@ def test_keeping_costs_next_to_nothing() -> None:
         for id in ids:
             sent.keep(id, BODY)
 
-    assert min(repeat(keep_all, number=1, repeat=20)) / len(ids) < 10e-6
+    assert_within(10e-6 * len(ids), keep_all)

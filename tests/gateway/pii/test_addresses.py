@@ -3,7 +3,6 @@
 # ruff: noqa: RUF001  # other scripts have letters that look like Latin ones
 
 import re
-import time
 from itertools import pairwise
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from membrain.pii.addresses import SHAPES, Shape, addresses, codes_beside
 from membrain.pii.kinds import Severity, Span
+from tests.growth import assert_linear, assert_within, filled
 
 WHOLE = (
     "Please ship it to [1600 Pennsylvania Ave NW, Washington, DC 20500].",
@@ -166,23 +166,15 @@ def test_a_postcode_beside_a_known_town_is_found_and_a_year_or_a_count_is_not(te
     assert [text[span.start : span.end] for span in found] == codes
 
 
-def _time(text: str) -> float:
-    started = time.process_time()
-    addresses(text)
-    return time.process_time() - started
-
-
 @pytest.mark.parametrize("fill", FILLS)
 def test_time_grows_with_the_length_of_the_text_and_no_faster(fill: str):
-    small, large = fill * (8_000 // len(fill)), fill * (32_000 // len(fill))
-    addresses(small)
-    assert min(_time(large) for _ in range(3)) < 10 * min(_time(small) for _ in range(3)) + 0.01
+    assert_linear(addresses, filled(fill), 16_000)
 
 
 def test_streets_without_a_proof_near_them_cost_little():
     text = "Foo 1, " * 14_000
     addresses(text[:1000])
-    assert min(_time(text) for _ in range(3)) < 0.4
+    assert_within(0.4, lambda: addresses(text))
 
 
 def test_what_proves_a_street_is_asked_for_again_behind_each():

@@ -1,11 +1,11 @@
 """Cells of tables: told by a heading far above, or by the rest of their row."""
 
-import time
-
 import pytest
 
 from membrain.pii.columns import columns, records
 from membrain.pii.detectors import scanner
+from membrain.pii.kinds import Span
+from tests.growth import assert_linear
 
 
 def _named(text: str) -> list[tuple[str, str]]:
@@ -75,18 +75,13 @@ def test_a_row_without_enough_of_them_gives_away_nothing(text: str):
     f"{ROW}\n", f"{ROW}|",
 ])  # fmt: skip
 def test_reading_tables_takes_time_in_proportion(fill: str):
-    def cost(size: int) -> float:
+    def scanned(size: int) -> tuple[str, list[Span]]:
         text = fill * (size // len(fill))
-        found = scanner().scan(text)
-        began = time.process_time()
+        return text, scanner().scan(text)
+
+    def read(given: tuple[str, list[Span]]) -> None:
+        text, found = given
         columns(text)
         records(text, found)
-        return time.process_time() - began
 
-    cost(1000)
-    short, long = cost(30_000), cost(60_000)
-    for _ in range(8):  # on a busy machine the best of some rounds is the truth
-        if long <= 2.5 * short + 0.01:
-            break
-        short, long = min(short, cost(30_000)), min(long, cost(60_000))
-    assert long <= 2.5 * short + 0.01
+    assert_linear(read, scanned, 30_000)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -13,6 +13,7 @@ from membrain.pii.detector import Detector, Memo, _names
 from membrain.pii.kinds import Span
 from membrain.pii.scan import DetectionFailed
 from membrain.pii.vault import Vault
+from tests.growth import assert_linear
 
 PLAIN = Detector(names=False)
 WHOLE = Detector()
@@ -63,16 +64,6 @@ class Sleeps:
 
 def _values(detector: Detector, text: str) -> list[tuple[str, str]]:
     return [(text[span.start : span.end], span.label) for span in detector.scan(text)]
-
-
-def _is_linear(cost: Callable[[int], float], size: int) -> bool:
-    """Whether twice the size costs at most two and a half times as much; the best of some rounds is the truth."""
-    short = long = float("inf")
-    for _ in range(10):
-        short, long = min(short, cost(size)), min(long, cost(2 * size))
-        if long <= 2.5 * short + 0.01:
-            return True
-    return False
 
 
 # Order and overlaps
@@ -162,25 +153,24 @@ def test_a_short_value_or_a_public_name_is_not_sought_elsewhere():
 
 
 def test_a_found_value_as_long_as_the_text_costs_no_more_than_the_text():
-    def cost(size: int) -> float:
-        token = "so it goes on " * (size // 14) + "and ends"
+    def scan(token: str) -> None:
         detector = Detector(names=False, engines=[Says((0, len(token), "SECRET"))])
-        began = time.process_time()
         assert len(detector.scan(f"{token}, {token}!")) == 2
-        return time.process_time() - began
 
-    assert _is_linear(cost, 10_000)
-    assert cost(30_000) < 0.2
+    def token(size: int) -> str:
+        return "so it goes on " * (size // 14) + "and ends"
+
+    assert_linear(scan, token, 15_000, within=0.2)
 
 
 def test_many_found_values_cost_no_more_than_the_text():
-    def cost(count: int) -> float:
-        text = "\n".join(f"passport C{number:06}V{number % 9}" for number in range(count))
-        began = time.process_time()
-        assert len(Detector(names=False).scan(text)) == count
-        return time.process_time() - began
+    def passports(count: int) -> str:
+        return "\n".join(f"passport C{number:06}V{number % 9}" for number in range(count))
 
-    assert _is_linear(cost, 2000)
+    def scan(text: str) -> None:
+        assert len(Detector(names=False).scan(text)) == text.count("\n") + 1
+
+    assert_linear(scan, passports, 2000)
 
 
 # Placeholders of ours
@@ -239,13 +229,7 @@ def test_masking_twice_is_masking_once(text: str):
 
 
 def test_a_long_row_of_words_and_marks_is_looked_through_in_linear_time():
-    def cost(size: int) -> float:
-        text = ("a_" * size) + "739"
-        began = time.process_time()
-        Detector(names=False).scan(text)
-        return time.process_time() - began
-
-    assert _is_linear(cost, 30_000)
+    assert_linear(lambda text: Detector(names=False).scan(text), lambda size: "a_" * size + "739", 30_000)
 
 
 # Failing closed

@@ -1,12 +1,11 @@
 """The table: every row finds its own example and leaves its counter-example alone."""
 
-import time
-
 import pytest
 
 from membrain.pii.detectors import KINDS, detect, find, scanner
 from membrain.pii.kinds import Kind
 from membrain.pii.scan import Scanner
+from tests.growth import assert_linear, filled
 
 LABELS = {
     "EMAIL", "PHONE", "CREDIT_CARD", "IBAN", "BANK_ACCOUNT", "US_SSN", "NATIONAL_ID", "PASSPORT", "DRIVER_LICENSE",
@@ -112,22 +111,7 @@ def test_reserved_values_count_as_real(text: str, value: str, label: str):
 @pytest.mark.parametrize("fill", FILLS)
 def test_time_grows_with_the_text_and_no_faster(fill: str):
     """Twice the text takes at most two and a half times as long, and 80 KB never absurdly long."""
-    scan = scanner().scan
-    once, twice = fill * (40_000 // len(fill)), fill * (80_000 // len(fill))
-
-    def cost(text: str) -> float:
-        began = time.process_time()
-        scan(text)
-        return time.process_time() - began
-
-    scan(once)
-    short, long = cost(once), cost(twice)
-    for _ in range(12):  # on a busy machine the best of some rounds is the truth
-        if long <= 2.5 * short + 0.005:
-            break
-        short, long = min(short, cost(once)), min(long, cost(twice))
-    assert long <= 0.4
-    assert long <= 2.5 * short + 0.005
+    assert_linear(scanner().scan, filled(fill), 40_000, within=0.4)
 
 
 def test_find_and_detect_say_the_same():

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
-from membrain.pii import names
 from membrain.pii.names import people_and_places
+from tests.growth import assert_linear, filled, numbered
 
 CODE = '''import { Component, Injectable } from "@angular/core";
 
@@ -86,20 +83,6 @@ def test_what_names_nobody_is_left_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "person"),
-    [
-        ("Welche Romane von Thomas Mann sind gut?", "Thomas Mann"),
-        ("Perché Dante Alighieri mette Ulisse all'Inferno?", "Dante Alighieri"),
-        ("Résume le roman d'Albert Camus en dix lignes.", "Albert Camus"),
-        ("¿Es bueno el libro de Miguel de Cervantes para leer?", "Miguel de Cervantes"),
-        ("Hat Franz Beckenbauer auch als Trainer gewonnen?", "Franz Beckenbauer"),
-    ],
-)
-def test_ordinary_words_around_a_name_are_no_part_of_it(text: str, person: str) -> None:
-    assert person in found(text)
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "Erklär mir die Verfassung, so dass es mein Sohn versteht.",
@@ -111,38 +94,6 @@ def test_ordinary_words_around_a_name_are_no_part_of_it(text: str, person: str) 
 )
 def test_everyday_sentences_name_nobody(text: str) -> None:
     assert found(text) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "person"),
-    [
-        ("text fenwina that i'm late", "fenwina"),
-        ("écris un sms pour maxandre : je suis en retard", "maxandre"),
-        ("corrige: hola xiomaria soy tu vecino", "xiomaria"),
-        ("Maak 250 euro over t.n.v. Jacomientje Aaldersma.", "Jacomientje Aaldersma"),
-        ("napisz sms do Mirosławy, że się spóźnię", "Mirosławy"),
-        ("Haz una invitación: Anselmo y Rigobertina se casan.", "Rigobertina"),
-    ],
-)
-def test_whom_a_message_goes_to_is_found_whether_on_a_list_or_not(text: str, person: str) -> None:
-    assert person in found(text)
-
-
-@pytest.mark.parametrize("text", ["hello everyone", "text to speech", "write a note to yourself", "send a mail to all"])
-def test_a_message_to_nobody_in_particular_names_nobody(text: str) -> None:
-    assert found(text) == []
-
-
-def test_a_name_with_hidden_signs_inside_is_left_whole() -> None:
-    assert found("Dear Matt\ufeffhew Alle\ufeffn, hello")[0].startswith("Matt")
-    text = "Robert Jo\ufeffhns\u200bon paid."
-    whole = (0, len("Robert Jo\ufeffhns\u200bon"), 1)
-    assert list(names._cleaned(names.model().lexicon, text, whole)) == [whole]
-
-
-def test_an_institution_behind_the_article_is_nobody() -> None:
-    text = "Why did Galileo Galilei get into trouble with the Church?"
-    assert {span.kind for span in people_and_places(text)} == {"public_person"}
 
 
 def test_who_was_named_in_full_is_found_again_by_surname() -> None:
@@ -181,29 +132,13 @@ def test_findings_are_in_order_and_never_overlap(text: str) -> None:
     assert all(one.end <= two.start for one, two in pairwise(spans))
 
 
-def test_of_code_almost_nothing_is_read() -> None:
-    text = CODE * 50
-    read = sum(end - start for start, end, _ in names._windows(text, names.model().spots(text)))
-    assert read < len(text) / 2
-
-
 @pytest.mark.parametrize(
     "fill",
     ["Ann ", "Ann-", "Ann'", "A.", "Ann\n", "a_", "Ann Bob, ", "İ", "王", "a-", "- ", CODE],
     ids=["names", "hyphens", "quotes", "initials", "lines", "marks", "lists", "wide", "han", "small", "signs", "code"],
 )  # fmt: skip
 def test_time_grows_no_faster_than_the_text(fill: str) -> None:
-    def seconds(size: int) -> float:
-        text = (fill * (size // len(fill) + 1))[:size]
-        best = 9.0
-        for _ in range(3):
-            start = time.process_time()
-            people_and_places(text)
-            best = min(best, time.process_time() - start)
-        return best
-
-    people_and_places(fill)
-    assert seconds(20_000) <= 2.5 * seconds(10_000) + 0.01
+    assert_linear(people_and_places, numbered(filled(fill)), 10_000)
 
 
 def test_threads_get_the_same_answers() -> None:
@@ -211,64 +146,3 @@ def test_threads_get_the_same_answers() -> None:
     alone = [people_and_places(text) for text in texts]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(people_and_places, texts)) == alone
-
-
-def test_full_memos_are_emptied_and_answers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(names, "_MEMO", 3)
-    model = names.Model(names.MODEL.read_bytes())
-    monkeypatch.setattr(names, "model", lambda: model)
-    assert found("Dear Tobias Lindqvist, Ngozi Adeyemi lives in Rotterdam.") == ["Tobias Lindqvist", "Ngozi Adeyemi"]
-    assert len(model._words) < 10
-
-
-def test_the_model_file_is_the_one_it_was_written_with() -> None:
-    assert sha256(names.MODEL.read_bytes()).hexdigest() == names.MODEL_SHA256
-    assert names.MODEL.stat().st_size < 4_000_000
-
-
-def test_another_model_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    other = tmp_path / "names.bin"
-    other.write_bytes(names.MODEL.read_bytes()[:-1] + b"x")
-    monkeypatch.setattr(names, "MODEL", other)
-    names.model.cache_clear()
-    try:
-        with pytest.raises(names.ModelBroken):
-            people_and_places("Dear Tobias Lindqvist,")
-    finally:
-        names.model.cache_clear()
-
-
-def test_a_table_keeps_what_it_was_given() -> None:
-    entries = [(f"word{each}", each + 1) for each in range(5000)]
-    table = names.Table(*names.Table.packed(entries))
-    assert all(table.get(key) == value for key, value in entries)
-    assert sum(table.get(f"other{each}") != 0 for each in range(5000)) < 10
-
-
-@pytest.mark.parametrize(
-    ("token", "shape"),
-    [
-        ("Jane", "Xx"), ("JANE", "XX"), ("J", "X"), ("getName", "xXx"), ("HTTPError", "XXx"), ("Jean-Luc", "Xx-Xx"),
-        ("明", "C"), ("42", "d"), ("Élodie", "Xx"),
-    ],
-)  # fmt: skip
-def test_the_shape_of_a_word(token: str, shape: str) -> None:
-    assert names._shape(token) == shape
-
-
-def test_tokens_cover_every_sign_that_is_no_blank() -> None:
-    text = "Hi, it's Jean-Luc O'Brien's \"name\": foo.bar user_name\n\n-- \nJ. R. Doe"
-    parts = names.tokens(text)
-    assert "".join(text[start:end] for start, end, _ in parts).replace("\n", "") == "".join(text.split())
-    assert [token for _, _, token in parts if "~" in token] == ["'~", "'~", '"~', ".~"]
-
-
-@pytest.mark.parametrize(
-    ("line", "kind"),
-    [
-        ("THIS IS LOUD", "U"), ("all small here", "l"), ("x = foo(bar[1], {a: B});", "c"),
-        ("Jane Hill, Bob Stone", "t"), ("It rained in Rome today", "n"),
-    ],
-)  # fmt: skip
-def test_kinds_of_lines(line: str, kind: str) -> None:
-    assert names.line_kind(line) == kind

@@ -13,6 +13,7 @@ from membrain.pii.detectors import KINDS, scanner
 from membrain.pii.kinds import Kind, Severity, Span
 from membrain.pii.scan import KNOWN, DetectionFailed, Scanner, _groups, settle
 from membrain.pii.values import anything
+from tests.growth import assert_within
 
 
 def _kind(name: str, pattern: str, check=anything, family: str = "one", context: str = "") -> Kind:
@@ -63,9 +64,8 @@ def test_known_values_come_first_and_allowed_ones_never():
 
 def test_a_known_value_of_many_pages_is_found_and_quickly_learnt():
     value = "so it goes on " * 3000
-    began = time.process_time()
+    assert_within(0.5, lambda: Scanner([_kind("a", "ab")], known={value: "PAGES"}))
     scanner = Scanner([_kind("a", "ab")], known={value: "PAGES"})
-    assert time.process_time() - began < 0.5
     assert [(s.start, s.end, s.label) for s in scanner.scan(f"<{value}>")] == [(1, 1 + len(value), "PAGES")]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from membrain.stores.database import connect
 from membrain.stores.open import open_stores
 from membrain.stores.reading import SqliteReader
 from tests.gateway.stores.made import DAWN, an_intent, an_outcome
+from tests.growth import assert_within
 
 NAMES = ["", "a", "A", "ab", "a%", "a_b", "a\\b", "gpt-4o", "gpt-4o-mini"]
 LABELS = ["email", "e", "phone", 'quo"te', ","]
@@ -160,9 +160,9 @@ def test_a_pattern_full_of_stars_is_no_way_to_stop_the_gateway(tmp_path: Path) -
             " pii_labels, opening) VALUES ('x', 0, '', '', ?, '', '', 0, 0, '[]', '{}')",
             ("a" * 100_000,),
         )
-    began = time.perf_counter()
-    assert SqliteReader(path).list(AuditQuery(model="*a" * 99 + "b")) == []
-    assert time.perf_counter() - began < 1.0
+    hostile = AuditQuery(model="*a" * 99 + "b")
+    assert SqliteReader(path).list(hostile) == []
+    assert_within(1.0, lambda: SqliteReader(path).list(hostile))
 
 
 def test_a_file_that_cannot_be_read_is_told_without_its_content(tmp_path: Path) -> None:

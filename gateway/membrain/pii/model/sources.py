@@ -19,7 +19,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from membrain.pii.names import FLAGS
+from membrain.pii.words import FLAGS
 
 CLUSTERS, COARSE, EMBEDDED = 1024, 64, 90_000
 """Fine and coarse clusters, and how many of the most frequent words are always in the table."""

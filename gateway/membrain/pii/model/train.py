@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import lzma
 import os
 import struct
 import sys
@@ -23,9 +22,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from membrain.pii import names
+from membrain.pii import words
+from membrain.pii.crf import MODEL, REACH, TAGS
 from membrain.pii.model import corpus, sources
-from membrain.pii.names import REACH, TAGS
 
 PACKAGES = ("rich", "pydantic", "anyio", "tomlkit", "pytest")
 """Installed packages under MIT whose code teaches what is no name."""
@@ -68,31 +67,31 @@ def labels(tokens: Sequence[tuple[int, int, str]], spans: Sequence[tuple[int, in
     return found
 
 
-def attributes(text: str, lexicon: names.Lexicon, tokens: Sequence[tuple[int, int, str]]) -> Iterator[list[str]]:
+def attributes(text: str, lexicon: words.Lexicon, tokens: Sequence[tuple[int, int, str]]) -> Iterator[list[str]]:
     """The features of every token, named by the place of the word they come from."""
     facts = [lexicon.facts(token) for _, _, token in tokens]
-    shared = [names.word_features(each) for each in facts]
+    shared = [words.word_features(each) for each in facts]
     edge = lexicon.facts("\n")
-    edges = names.word_features(edge)
+    edges = words.word_features(edge)
     for here, each in enumerate(facts):
-        kind = names.line_kind(text[slice(*names.line_at(text, tokens[here][0]))])
-        row = [f"0{feature}" for feature in names.own_features(each)]
+        kind = words.line_kind(text[slice(*words.line_at(text, tokens[here][0]))])
+        row = [f"0{feature}" for feature in words.own_features(each)]
         for place in REACH:
             there = here + place
             row += [f"{place}{feature}" for feature in (shared[there] if 0 <= there < len(facts) else edges)]
         left = facts[here - 1] if here else edge
         right = facts[here + 1] if here + 1 < len(facts) else edge
-        row += ["&" + feature for feature in names.pair_features(left, each, right, kind)]
+        row += ["&" + feature for feature in words.pair_features(left, each, right, kind)]
         yield row
 
 
-def fit(texts: Iterable[corpus.Text], lexicon: names.Lexicon) -> Learned:
+def fit(texts: Iterable[corpus.Text], lexicon: words.Lexicon) -> Learned:
     """Weights for these texts."""
     crf = import_module("pycrfsuite")
     trainer = crf.Trainer(verbose=False)
     numbers: dict[str, str] = {}  # its dump cannot be read back when a feature holds a line break
     for each in texts:
-        tokens = names.tokens(each.text)
+        tokens = words.tokens(each.text)
         if tokens:
             rows = [
                 [numbers.setdefault(key, str(len(numbers))) for key in row]
@@ -129,17 +128,17 @@ def _learned(state: Mapping[tuple[str, str], float], moves: Mapping[tuple[str, s
 
 
 def packed(table: Mapping[str, tuple[int, int]], coarse: Sequence[int], learned: Learned) -> bytes:
-    """The model file: a line of JSON, then the arrays it describes, compressed."""
-    entries = [(word, names.entry(*value)) for word, value in sorted(table.items())]
+    """The model file: a line of JSON, then the arrays it describes."""
+    entries = [(word, words.entry(*value)) for word, value in sorted(table.items())]
     top = max(
         (abs(weight) for rows in (learned.words, learned.pairs) for row in rows.values() for weight in row), default=1.0
     )
     scale = top / 127
-    parts: list[bytes] = [*names.Table.packed(entries)]
+    parts: list[bytes] = [*words.Table.packed(entries)]
     for rows in (learned.words, learned.pairs):
         blocks = {name: [round(weight / scale) for weight in row] for name, row in sorted(rows.items())}
         kept = {name: row for name, row in blocks.items() if any(row)}
-        parts += names.Table.packed([(name, place + 1) for place, name in enumerate(kept)])
+        parts += words.Table.packed([(name, place + 1) for place, name in enumerate(kept)])
         parts.append(b"".join(struct.pack(f"{len(row)}b", *row) for row in kept.values()))
     leaning = [LEANING.get(tag, 0.0) for tag in TAGS]
     moves = [
@@ -147,8 +146,7 @@ def packed(table: Mapping[str, tuple[int, int]], coarse: Sequence[int], learned:
         for row in learned.transitions
     ]
     head = {"coarse": list(coarse), "moves": moves, "scale": round(scale, 6), "sizes": [len(part) for part in parts]}
-    body = json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(parts)
-    return lzma.compress(body, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, preset=9)
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n" + b"".join(parts)
 
 
 def texts(bench: Path, folder: Path, listed: sources.Names, *, half: bool) -> Iterator[corpus.Text]:
@@ -175,15 +173,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--bench", type=Path, required=True)
     parser.add_argument("--sources", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=names.MODEL)
+    parser.add_argument("--out", type=Path, default=MODEL)
     parser.add_argument("--held-out", action="store_true")
     chosen = parser.parse_args(arguments)
     for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[threads] = "1"
     table, coarse = sources.lexicon(chosen.sources)
     listed = sources.names()
-    lexicon = names.Lexicon(
-        names.Table(*names.Table.packed([(word, names.entry(*value)) for word, value in sorted(table.items())])), coarse
+    lexicon = words.Lexicon(
+        words.Table(*words.Table.packed([(word, words.entry(*value)) for word, value in sorted(table.items())])), coarse
     )
     learned = fit(texts(chosen.bench, chosen.sources, listed, half=chosen.held_out), lexicon)
     data = packed(table, coarse, learned)
