@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 from zlib import crc32
 
@@ -25,6 +26,7 @@ TOKEN = re.compile(
 )
 _RUN = re.compile(r"xx+|XX+|dd+|pp+|__+|--+|CC+|cc+")
 
+_INITIAL = itemgetter(0)
 _PERSONAL, _OTHERWISE = 0b1111, 0b1_0101_1101_0000
 
 
@@ -42,7 +44,7 @@ class Table:
 
     def get(self, key: str) -> int:
         """The number of `key`; 0 when there is none."""
-        code = crc32(key.encode("utf-8", "surrogatepass"))
+        code = crc32(key.encode())
         mark, slot = code >> 16, code & self._mask
         while value := self._values[slot]:
             if self._marks[slot] == mark:
@@ -214,7 +216,7 @@ def line_kind(line: str) -> str:
     if sum(map(line.count, "{}()[];=<>_")) * 12 > len(line):
         return "c"
     words = line.split()
-    return "t" if sum(word[0].isupper() for word in words) * 10 >= len(words) * 7 else "n"
+    return "t" if sum(map(str.isupper, map(_INITIAL, words))) * 10 >= len(words) * 7 else "n"
 
 
 def line_at(text: str, place: int) -> tuple[int, int]:
