@@ -21,11 +21,11 @@ from typing import Any
 import re2  # type: ignore[import-untyped]  # the package ships no types
 
 from membrain.pii.kinds import Severity, Span
+from membrain.pii.scan import options
 
 _BOTH = re2._re2.RE2.Anchor.ANCHOR_BOTH  # noqa: SLF001  # the wrapper builds objects that this loop has no use for
 _START = re2._re2.RE2.Anchor.ANCHOR_START  # noqa: SLF001
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001
-_BUDGET = 64 << 20
 _AHEAD = 320
 """How many bytes of an address are looked for behind its street."""
 _BEHIND = 96
@@ -70,16 +70,7 @@ def _bytes(pattern: str) -> bytes:
 @cache
 def _matcher(pattern: str, *, capture: bool = False) -> Any:
     """The match function of a pattern, made at its first use."""
-    return re2.compile(_bytes(pattern), _options(capture=capture))._regexp.Match  # noqa: SLF001
-
-
-def _options(*, capture: bool = False) -> Any:
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = _BUDGET
-    options.never_capture = not capture
-    options.log_errors = False
-    return options
+    return re2.compile(_bytes(pattern), options(capture=capture))._regexp.Match  # noqa: SLF001
 
 
 # --- the streets ---------------------------------------------------------------------------------------------------
@@ -419,19 +410,19 @@ class _Streets:
     def __init__(self, family: str) -> None:
         self._shapes = [shape for shape in SHAPES if shape.family == family]
         self._search = _matcher("|".join(f"(?:{shape.pattern})" for shape in self._shapes))
-        self._which = re2.Set.FullMatchSet(_options())
+        self._which = re2.Set.FullMatchSet(options())
         for shape in self._shapes:
             self._which.Add(_bytes(shape.pattern))
         self._which.Compile()
 
     def run(self, data: bytes) -> Iterator[_Found]:
         """The addresses of `data`, in order, never overlapping; byte offsets."""
-        search, size, place, floor, proofs = self._search, len(data), 0, 0, _Proofs(data)
+        search, size, place, floor = self._search, len(data), 0, 0
         while True:
             start, end = search(_ANYWHERE, data, place, size)[0]
             if start < 0:
                 return
-            taken = self._judge(data, start, end, floor, proofs)
+            taken = self._judge(data, start, end, floor)
             if taken is None:
                 step = _NEXT.match(data, start)
                 place = step.end() if step else end
@@ -439,12 +430,12 @@ class _Streets:
             yield taken
             place = floor = taken[1]
 
-    def _judge(self, data: bytes, start: int, end: int, floor: int, proofs: _Proofs) -> _Found | None:
+    def _judge(self, data: bytes, start: int, end: int, floor: int) -> _Found | None:
         """The whole address around a candidate, or None where it proves nothing."""
         for row in sorted(self._which.Match(data[start:end])):
             shape = self._shapes[row]
             last, sure = _street_end(shape, data, start, end), shape.needs == SURE
-            if not (sure or proofs.follow(shape.needs, last) or _said(data, start, floor)):
+            if not (sure or _provable(shape.needs, data, last) or _said(data, start, floor)):
                 continue
             if not _stands_alone(data, start, last) or (not sure and _holds(_NOT_STREET, data[start:last])):
                 continue
@@ -454,21 +445,10 @@ class _Streets:
         return None
 
 
-class _Proofs:
-    """Where in a text the next part stands that proves a street; looked for once, however many streets ask."""
-
-    __slots__ = ("_data", "_next")
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._next = dict.fromkeys(_PROVES, -1)
-
-    def follow(self, need: str, place: int) -> bool:
-        """Whether one is near enough behind `place` to be worth walking there."""
-        if self._next[need] < place:
-            found = _matcher(_PROVES[need])(_ANYWHERE, self._data, place, len(self._data))[0][0]
-            self._next[need] = found if found >= 0 else len(self._data) + _AHEAD
-        return self._next[need] < place + _AHEAD
+def _provable(need: str, data: bytes, place: int) -> bool:
+    """Whether what proves a street stands as near behind `place` as parts are looked for: else no walk is worth it."""
+    ahead = min(len(data), place + _AHEAD)
+    return bool(_matcher(_PROVES[need])(_ANYWHERE, data, place, ahead)[0][0] >= 0)
 
 
 def _street_end(shape: Shape, data: bytes, start: int, end: int) -> int:

@@ -101,15 +101,19 @@ def iban_length(value: str) -> int | None:
     return _IBAN_LENGTHS.get(value[:2].upper())
 
 
-_ONLY_FIGURES = frozenset({
+IBANS_OF_FIGURES = (
     "AT", "BE", "CZ", "DE", "DK", "EE", "ES", "FI", "HR", "HU", "IL", "IS", "LT", "ME", "NO", "PL", "PT", "RS", "SE",
     "SI", "SK", "XK",
-})  # fmt: skip
+)  # fmt: skip
+"""Countries whose IBANs have no letter behind the first two."""
+
+IBANS_WITH_LETTERS = tuple(sorted(_IBAN_LENGTHS.keys() - set(IBANS_OF_FIGURES)))
+"""The others that have IBANs."""
 
 
 def iban_body(value: str) -> bool:
     """Whether an IBAN without blanks has letters only where its country has some: a cheap question before the sum."""
-    return value[:2].upper() not in _ONLY_FIGURES or value[2:].isdigit()
+    return value[:2].upper() not in IBANS_OF_FIGURES or value[2:].isdigit()
 
 
 def iban(value: str) -> bool:

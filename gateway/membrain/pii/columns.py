@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import re2  # type: ignore[import-untyped]  # the package ships no types
 
 from membrain.pii.kinds import Severity, Span
-from membrain.pii.scan import readable
 
 
 class _Column(NamedTuple):
@@ -68,13 +67,16 @@ _COLUMNS = (
         r"(?=.*\d)(?=.*[A-Za-z])[^\s<>{}()]{6,200}",
     ),
 )  # fmt: skip
-_KINDS = [(re.compile(column.words), re.compile(column.cell), column) for column in _COLUMNS]
-_GATE = re2.compile(
+_OPTIONS = re2.Options()
+_OPTIONS.never_capture = True
+_GATE = re2.compile(  # noqa: SLF001  # as in `scan`: the wrapper's objects cost more than the search
     r"(?i)(?:^|[|,;\t\n])[ \"*]{0,3}(?:"
     + "|".join(re.sub(r" \??", "[ _-]?", column.words) for column in _COLUMNS)
-    + r")[ \"*]{0,3}(?:[|,;\t\r\n]|$)"
-)
+    + r")[ \"*]{0,3}(?:[|,;\t\r\n]|$)",
+    _OPTIONS,
+)._regexp.Match
 """A cell that could be a heading we know. Where there is none, nothing else is done."""
+_ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001
 
 _SURE = frozenset({"EMAIL", "PHONE", "US_SSN", "CREDIT_CARD", "IBAN", "NATIONAL_ID", "DRIVER_LICENSE"})
 _ONE_OF = _SURE - {"EMAIL", "PHONE", "DRIVER_LICENSE"}
@@ -93,6 +95,8 @@ _CELLS = {
     mark: re.compile(rf'[ \t]*(?:"([^"\n]*)"[ \t]*|([^{re.escape(mark)}\n]*))(?:{re.escape(mark)}|$)')
     for mark in _MARKS
 }
+_INNER = bytes(range(0x80, 0xC0))
+"""Bytes that continue a character."""
 _WIDEST = 4000
 """A longer line is no row of a table, in characters."""
 
@@ -104,13 +108,24 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|[_-]")
 
 def columns(text: str) -> list[Span]:
     """What stands in cells under headings that name a private kind, in order."""
-    text = readable(text)
     found: list[Span] = []
     done = 0
-    for heading in _GATE.finditer(text):
-        if heading.end() - 1 > done:
-            done = _table(text, *_line(text, heading.end() - 1), found)
+    for last in _headings(text):
+        if last > done:
+            done = _table(text, *_line(text, last), found)
     return found
+
+
+def _headings(text: str) -> Iterator[int]:
+    """The last character of each cell that could be a heading, or what ends it; in order."""
+    data = text.encode("utf-8", "surrogatepass")
+    plain, size, place, before, count = len(data) == len(text), len(data), 0, 0, 0
+    while (end := _GATE(_ANYWHERE, data, place, size)[0][1]) >= 0:
+        if not plain:
+            count += len(data[before : end - 1].translate(None, _INNER))
+            before = end - 1
+        yield end - 1 if plain else count
+        place = end
 
 
 def records(text: str, found: Sequence[Span]) -> list[Span]:
@@ -151,17 +166,23 @@ def _table(text: str, start: int, end: int, found: list[Span]) -> int:
         if len(row) != len(cells):
             return start - 1
         for place, kind in named.items():
-            _, looks, column = _KINDS[kind]
+            _, looks, column = _kinds()[kind]
             if row[place][1] - row[place][0] <= _LONGEST and looks.fullmatch(text, *row[place]):
                 found.append(Span(*row[place], column.label, "column", column.severity))
     return end
+
+
+@cache
+def _kinds() -> list[tuple[re.Pattern[str], re.Pattern[str], _Column]]:
+    """What a heading says, how a cell looks, and the rest of its row; compiled at the first heading."""
+    return [(re.compile(column.words), re.compile(column.cell), column) for column in _COLUMNS]
 
 
 @lru_cache(maxsize=4096)
 def _named(heading: str) -> int | None:
     """Which kind a heading names."""
     words = _CAMEL.sub(" ", heading.strip(" *`_'")).lower()
-    return next((row for row, (named, _, _) in enumerate(_KINDS) if named.fullmatch(words)), None)
+    return next((row for row, (named, _, _) in enumerate(_kinds()) if named.fullmatch(words)), None)
 
 
 def _line(text: str, place: int) -> tuple[int, int]:

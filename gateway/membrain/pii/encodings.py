@@ -43,6 +43,8 @@ _OCTET = (
 _PAIR = "(?:[2-7][0-9A-Fa-f]|0[09AaDd])"
 _BETWEEN = r"[ :,;-][ \r\n\t]*"
 
+_MARKED = re.compile(f"0x{_PAIR}(?:{_BETWEEN}0x{_PAIR})*")
+
 _SHAPES = (
     ("base32", "(?:" + "".join(_OCTET) + "){2", ",}"),
     ("hex", "(?:" + _PAIR + "){8", ",}"),
@@ -187,9 +189,14 @@ def _run_start(text: str, place: int, floor: int, alphabet: str) -> int:
 
 
 def _cuts(name: str, before: str, rest: str) -> list[str]:
-    """The ways to cut a run: as the candidate stands in it, and one off for hex, whose candidates are less certain."""
+    """The ways to cut a run: as the candidate stands in it, and one off for hex, whose candidates are less certain.
+
+    Beside bytes that begin with 0x those without it may be a number that merely stands there.
+    """
     if name == "hex":
         return [rest, rest[1:], before[len(before) % 2 :] + rest]
+    if name == "spaced":
+        return [max(_MARKED.findall(rest), key=len, default=rest)]
     return [before[len(before) % _UNIT[name] :] + rest]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Collection, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from membrain.pii.confusables import LOOKALIKES, ORDINARY, plain
 
@@ -58,9 +58,13 @@ def _class(ranges: str) -> str:
 
 
 _STRANGE = f"[^\x00-\x7f{_class(ORDINARY)}]"
-_PLAINLY = _with(_STRANGE)
-_WITH_LETTERS = _with(f"(?:{_STRANGE}|[{''.join(LOOKALIKES)}])")
-"""The same where letters of an alphabet may be in disguise."""
+
+
+@cache
+def _disguises(*, letters: bool) -> re.Pattern[str]:
+    """What is not plain; with *letters* of an alphabet that may be in disguise, too. Made at the first of them."""
+    return _with(f"(?:{_STRANGE}|[{''.join(LOOKALIKES)}])" if letters else _STRANGE)
+
 
 _MAIL = re.compile(_bytes_behind("=") + r"|=[ \t]*\r?\n")
 _HEX = re.compile("[0-9a-fA-F]{2,}")
@@ -84,7 +88,7 @@ def is_idle(text: str, start: int, end: int) -> bool:
 
 def resolved(text: str, start: int, end: int, letters: Collection[int]) -> Iterator[Edit]:
     """What in [start, end) is an escape, or not plain, or one of *letters*, and what it stands for; in order."""
-    for found in (_WITH_LETTERS if letters else _PLAINLY).finditer(text, start, end):
+    for found in _disguises(letters=bool(letters)).finditer(text, start, end):
         token, first = found[0], found.start()
         if token[0] < "\x80":
             yield first, found.end(), _meaning(token)

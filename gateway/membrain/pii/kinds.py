@@ -45,6 +45,8 @@ class Kind:
     value: str
     miss: str
     context: str = ""
+    lead: str = ""
+    """What every match begins with, if that is much smaller: then this is looked for, and `pattern` only there."""
 
 
 _GAP = (
@@ -56,17 +58,26 @@ _GAP = (
 """What may stand between a word and its value: a few signs, a few of the small words that point at it."""
 
 
-def behind(words: str, shape: str) -> str:
-    """The pattern of a value that stands behind one of the `words`, with little in between."""
-    return f"(?i:{words})(?i:{_GAP})({shape})"
-
-
-def named(
-    name: str, label: str, severity: Severity, words: str, shape: str, check: Check, *, value: str, said: str
+def named(  # noqa: PLR0913  # a row of the table
+    name: str,
+    label: str,
+    severity: Severity,
+    words: str,
+    shape: str,
+    check: Check,
+    *,
+    value: str,
+    said: str = "",
+    hit: str = "",
+    miss: str = "",
 ) -> Kind:
-    """A kind whose value counts because of the `words` in front of it; `said` is how a person writes one of them."""
-    hit, miss = f"{said}: {value}.", f"{said}: none yet"
-    return Kind(name, label, severity, "named", behind(words, shape), check, hit=hit, value=value, miss=miss)
+    """A kind whose value, of a `shape`, counts because of the `words` in front of it, with little in between.
+
+    `said` is how a person writes one of the words; without it, `hit` and `miss` say how that looks.
+    """
+    hit, miss = hit or f"{said}: {value}.", miss or f"{said}: none yet"
+    pattern = f"(?i:{words})(?i:{_GAP})({shape})"
+    return Kind(name, label, severity, "named", pattern, check, hit, value, miss, lead=f"(?i:{words})")
 
 
 @dataclass(frozen=True, slots=True, order=True)

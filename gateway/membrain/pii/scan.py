@@ -23,6 +23,7 @@ from membrain.pii.kinds import Kind, Severity, Span
 
 _ANCHORED = re2._re2.RE2.Anchor.ANCHOR_BOTH  # noqa: SLF001  # the wrapper builds objects that this loop has no use for
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001
+_HERE = re2._re2.RE2.Anchor.ANCHOR_START  # noqa: SLF001
 _BUDGET = 64 << 20
 _NEAR = 64
 _INNER = bytes(range(0x80, 0xC0))
@@ -31,6 +32,8 @@ _NEXT = re.compile(rb"[A-Za-z0-9\x80-\xff]+|[^A-Za-z0-9\x80-\xff]")
 _SHORT = 4
 _MUCH = 1 << 13
 """Known values of so many characters get the automaton that is made in linear time; the default answers faster."""
+_ONLY = [0]
+"""The rows of a candidate in a pass of one kind."""
 _GLANCE = 64
 """After so many candidates the clock is looked at."""
 KNOWN = "known_value"
@@ -55,33 +58,39 @@ def in_time(due: float) -> None:
         raise DetectionFailed("Looking for private values took too long, so nothing was sent.")
 
 
-def _options(*, capture: bool) -> Any:
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    options.max_mem = _BUDGET
-    options.never_capture = not capture
-    options.log_errors = False
-    return options
+def options(*, capture: bool = False) -> Any:
+    """How RE2 is used in detection: over bytes, and without groups unless they are asked for."""
+    made = re2.Options()
+    made.encoding = re2.Options.Encoding.LATIN1
+    made.max_mem = _BUDGET
+    made.never_capture = not capture
+    made.log_errors = False
+    return made
 
 
 class _Pass:
     """One alternation, and what tells its rows apart."""
 
-    __slots__ = ("_grouped", "_kinds", "_near", "_rows", "_search", "_values")
+    __slots__ = ("_grouped", "_kinds", "_lead", "_near", "_needs", "_rows", "_search", "_tails", "_values")
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self._kinds = kinds
         self._search = _seeker("|".join(f"(?:{kind.pattern})" for kind in kinds))
+        self._lead: Any = _seeker("|".join(each.lead for each in kinds)) if all(each.lead for each in kinds) else None
         self._rows: Any = None
+        self._needs = _needs(kinds)
         self._grouped = [_groups(kind.pattern) for kind in kinds]
+        self._tails = [_tail(kind.pattern) for kind in kinds]
         self._values: list[Any] = [None] * len(self._grouped)
         self._near = [_seeker(kind.context) if kind.context else None for kind in kinds]
 
     def run(self, data: bytes, found: list[_Found], due: float) -> None:
         """Append what this pass finds; after `due` it raises."""
-        search, judge, size, place, seen = self._search, self._judge, len(data), 0, 0
+        find, judge, size, place, seen = self._found if self._lead else self._search, self._judge, len(data), 0, 0
+        if self._needs and not any(sign in data for sign in self._needs):
+            return
         while True:
-            start, end = search(_ANYWHERE, data, place, size)[0]
+            start, end = find(_ANYWHERE, data, place, size)[0]
             if start < 0:
                 return
             seen += 1
@@ -95,17 +104,35 @@ class _Pass:
                 found.append(hit)
             place = max(hit[1], start + 1)
 
+    def _found(self, _: Any, data: bytes, place: int, size: int) -> tuple[tuple[int, int]]:
+        """The first match from a place on, found by what matches begin with.
+
+        The alternation of all kinds is too large to be run over a text that it has not seen the like of: RE2 would be
+        busy making states. Where a match may begin it makes few.
+        """
+        lead, search = self._lead, self._search
+        while True:
+            start = lead(_ANYWHERE, data, place, size)[0][0]
+            if start < 0:
+                return ((-1, -1),)
+            end = search(_HERE, data, start, size)[0][1]
+            if end >= 0:
+                return ((start, end),)
+            place = start + 1
+
     def _judge(self, data: bytes, start: int, end: int) -> _Found | None:
         """The first kind that takes this candidate, with the ends of the value."""
         text = data[start:end]
-        rows = (self._rows or self._tellers())(text)
+        rows = _ONLY if len(self._kinds) == 1 else (self._rows or self._tellers())(text)
         if not rows:
             raise LookupError  # the alternation took it, so a row must
         if len(rows) > 1:
             rows.sort()
         for row in rows:
             first, last = start, end
-            if self._grouped[row]:
+            if self._tails[row]:
+                first = last - self._tails[row]
+            elif self._grouped[row]:
                 first, last = (self._values[row] or self._value(row))(_ANCHORED, text, 0, len(text))[-1]
                 if first < 0:
                     continue
@@ -122,7 +149,7 @@ class _Pass:
 
     def _tellers(self) -> Any:
         """What tells which rows a candidate is of. Compiled at the first one, as what is below: starting stays fast."""
-        rows = re2.Set.FullMatchSet(_options(capture=False))
+        rows = re2.Set.FullMatchSet(options())
         for kind in self._kinds:
             rows.Add(kind.pattern.encode())
         rows.Compile()
@@ -137,7 +164,7 @@ class _Pass:
 
 def _seeker(pattern: str, *, capture: bool = False) -> Any:
     """RE2's own match function for a pattern: where to begin, in what, from where to where; ends, or (-1, -1)."""
-    return re2.compile(pattern.encode(), _options(capture=capture))._regexp.Match  # noqa: SLF001
+    return re2.compile(pattern.encode(), options(capture=capture))._regexp.Match  # noqa: SLF001
 
 
 def _groups(pattern: str) -> bool:
@@ -147,6 +174,36 @@ def _groups(pattern: str) -> bool:
 
 _CLASS = re.compile(r"\[(?:\\.|[^\]\\])*\]")
 _GROUP = re.compile(r"(?<!\\)\((?!\?)")
+
+
+_TAIL = re.compile(r"\(((?:(?:\[(?:\\.|[^\]\\])*\]|\\d)(?:\{\d+\})?)+)\)\Z")
+_TIMES = re.compile(r"(?:\[(?:\\.|[^\]\\])*\]|\\d)(?:\{(\d+)\})?")
+_BRACKETED = re.compile(r"(?<!\\)\((?:\\.|[^()\\])*\)")
+_AT = {"\0": (b"@", b"%40"), "@": (b"@",)}
+_ALWAYS = re.compile(r"([\0@])(?![*?{])")
+
+
+def _tail(pattern: str) -> int:
+    """How many bytes the group of a pattern has, if it is the end of every match and always as long; else 0."""
+    found = _TAIL.search(pattern)
+    if found is None or "|" in _flat(pattern):
+        return 0
+    return sum(int(each[1] or 1) for each in _TIMES.finditer(found[1]))
+
+
+def _needs(kinds: Sequence[Kind]) -> tuple[bytes, ...]:
+    """Signs of which each match of a pass has one, so that a text without them need not be searched: at signs."""
+    plain = _flat(kinds[0].pattern.replace("(?:@|%40)", "\0"))
+    found = _ALWAYS.search(plain) if len(kinds) == 1 and "|" not in plain else None
+    return _AT[found[1]] if found else ()
+
+
+def _flat(pattern: str) -> str:
+    """A pattern with an x for each class and each group."""
+    pattern, before = _CLASS.sub("x", pattern), ""
+    while pattern != before:
+        pattern, before = _BRACKETED.sub("x", pattern), pattern
+    return pattern
 
 
 def _whole(data: bytes, start: int, end: int) -> tuple[int, int]:

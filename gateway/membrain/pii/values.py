@@ -266,7 +266,7 @@ def phone_american(data: bytes, start: int, end: int) -> tuple[int, int] | None:
 
 def phone_at_home(data: bytes, start: int, end: int) -> tuple[int, int] | None:
     """A grouped number without its country's code: some country's numbering plan has it."""
-    if start and data[start - 1] in b"+$#%":
+    if (start and data[start - 1] in b"+$#%") or len(data[start:end].translate(None, _SIGNS)) < 9:
         return None
     for stop in _ends(data, start, end):
         number = data[start:stop].translate(None, _SIGNS)

@@ -86,6 +86,7 @@ NOT_COVERED = (
     "archives and everything else that is compressed",
     "what is drawn in a picture or said in a recording, also when its bytes stand in the text as base64",
     "encoded runs of fewer than nine characters (eight in hex, ten in base32), or with no nine of ASCII in a row",
+    "bytes in hex with signs between them, beside two figures that read like one byte more of them",
     "other encodings: Punycode, base58, base85, uuencode, octal or decimal codes, a plus for a blank",
     "more than three encodings one over the other",
 )

@@ -183,6 +183,12 @@ def test_what_proves_a_street_is_asked_for_again_behind_each():
     assert _found(text) == [near, near]
 
 
+@pytest.mark.parametrize(("size", "near"), [(3, True), (100, True), (300, True), (320, False), (5000, False)])
+def test_a_proof_counts_only_as_near_as_parts_are_looked_for(size: int, near: bool):
+    (found,) = _found(f"at Foo Bar 12, X{'y' * size}, Apt 5 now")
+    assert found.startswith("Foo Bar 12") is near
+
+
 _PIECES = st.sampled_from(
     ["12", " ", ", ", "\n", "Main", "Street", "Straße", "rue", "de", "Via", "ул.", "Apt 4", "10115", "NY", "USA", "é",
      "address: ", "lives at ", '"street": "', '"', "漢", "Berlin", "W1A 1AA", "\\n", "\ud800"]

@@ -61,6 +61,13 @@ def test_no_check_raises_on_odd_input(rule, odd: str):
     assert rule(odd) in {True, False}
 
 
+def test_a_country_s_ibans_either_have_letters_or_have_none():
+    assert not set(checks.IBANS_OF_FIGURES) & set(checks.IBANS_WITH_LETTERS)
+    assert all(map(checks.iban_length, (*checks.IBANS_OF_FIGURES, *checks.IBANS_WITH_LETTERS)))
+    assert not any(checks.iban_body(f"{country}12345X") for country in checks.IBANS_OF_FIGURES)
+    assert all(checks.iban_body(f"{country}12345X") for country in checks.IBANS_WITH_LETTERS)
+
+
 def test_entropy_counts_bits_for_each_sign():
     assert checks.entropy("") == 0.0
     assert checks.entropy("aaaa") == 0.0

@@ -12,6 +12,13 @@ def _named(text: str) -> list[tuple[str, str]]:
     return [(text[span.start : span.end], span.label) for span in columns(text)]
 
 
+@pytest.mark.parametrize("before", ["", "Überschrift\n", "naïve \U0001f600,é\n", "\ud800\n"])
+def test_a_heading_is_found_whatever_stands_before_it(before: str):
+    assert _named(f"{before}ü,imię\n1,Zoé") == [("Zoé", "PERSON")]
+    assert _named(f"{before}imię,é\nZoé,1\n\nü|ssn\n1|123456789") == [("Zoé", "PERSON"), ("123456789", "US_SSN")]
+    assert _named(f"{before}imię") == []
+
+
 def _recorded(text: str) -> list[tuple[str, str]]:
     return [(text[span.start : span.end], span.label) for span in records(text, scanner().scan(text))]
 

@@ -140,6 +140,15 @@ def test_a_value_told_by_its_neighbours_once_is_found_where_it_stands_bare():
     assert _values(PLAIN, text) == [("C736LVJ04", "PASSPORT"), ("C736LVJ04", "PASSPORT")]
 
 
+@pytest.mark.parametrize("filling", ["", "so it goes on " * 30_000])
+@pytest.mark.parametrize(("rest", "again"), [
+    ("", 0), ("C736LVJ04", 1), ("C736LVJ04 C736LVJ04", 2), ("xC736LVJ04", 0), ("c736lvj04", 0), ("é C736LVJ04", 1),
+])  # fmt: skip
+def test_a_value_is_sought_elsewhere_in_a_short_text_and_in_a_long_one(filling: str, rest: str, again: int):
+    text = f"passport C736LVJ04. {filling}. {rest}"
+    assert _values(PLAIN, text) == [("C736LVJ04", "PASSPORT")] * (1 + again)
+
+
 def test_a_value_inside_another_is_still_sought_elsewhere():
     detector = Detector(names=False, engines=[Says((0, 31, "SECRET"), (33, 42, "PERSON"))])
     text = "passport C736LVJ04 of Ana Marin, Ana Marin; Ana Marin"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from membrain.pii import checks
 from membrain.pii.detectors import KINDS, detect, find, scanner
 from membrain.pii.kinds import Kind
 from membrain.pii.scan import Scanner
@@ -39,6 +40,24 @@ def test_a_kind_finds_its_example_and_not_its_counter_example(kind: Kind):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_kind_wins_its_example_among_all_the_others(kind: Kind):
     assert (kind.value, kind.label) in _found(scanner(), kind.hit)
+
+
+@pytest.mark.parametrize("country", sorted({*checks.IBANS_OF_FIGURES, *checks.IBANS_WITH_LETTERS}))
+def test_an_iban_of_every_country_is_found_in_capitals_small_letters_and_groups(country: str):
+    size = checks.iban_length(country)
+    assert size is not None
+    body = ("1234567890" * 4)[: size - 4]
+    value = next(each for two in range(2, 99) if checks.iban(each := f"{country}{two:02}{body}"))
+    grouped = " ".join(value[place : place + 4] for place in range(0, size, 4))
+    for written in (value, value.lower(), grouped, grouped.replace(" ", "-")):
+        assert (written, "IBAN") in _found(scanner(), f"pay {written} today")
+
+
+@pytest.mark.parametrize("text", ["bc10ax8821z4vah4lztrue90a2g25tfgtmugf0x7ugrh", "LT19Vq6gF5QuPX65eqoeZ7JdUuqeDQazf"])
+def test_what_begins_like_an_iban_hides_no_other_value(text: str):
+    found = _found(scanner(), f"see {text} and DE89 3704 0044 0532 0130 00 there")
+    assert ("DE89 3704 0044 0532 0130 00", "IBAN") in found
+    assert text[:2] != "bc" or (text, "CRYPTO") in found
 
 
 _NUMBERS = [kind for kind in KINDS if kind.label not in {"SECRET", "URL_CREDENTIALS", "PERSON"}]

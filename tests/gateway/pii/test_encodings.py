@@ -120,6 +120,13 @@ def test_a_run_goes_on_over_lines_behind_bytes_that_are_no_text():
     assert "jane.doe@example.com" in "".join(text for _, texts in said(encoded) for text in texts)
 
 
+def test_a_number_beside_marked_bytes_is_read_with_them_and_left_out():
+    marked = ", ".join(f"0x{byte:02x}" for byte in b"4242 4242 4242 4242")
+    assert said(f"see {marked} 30") == [(f"{marked} 30", ("4242 4242 4242 4242", "4242 4242 4242 42420"))]
+    assert said(f"see 30 {marked}") == [(f"30 {marked}", ("04242 4242 4242 4242", "4242 4242 4242 4242"))]
+    assert said(f"see {marked}, and") == [(marked, ("4242 4242 4242 4242",))]
+
+
 def test_text_between_bytes_is_read_by_itself():
     noise = random.Random(1).randbytes(60)
     encoded = base64.b64encode(noise + _TEXT.encode() + noise).decode()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from membrain.errors import GuardFailed
 from membrain.pii.detectors import KINDS, scanner
 from membrain.pii.kinds import Kind, Severity, Span
-from membrain.pii.scan import KNOWN, DetectionFailed, Scanner, _groups, settle
+from membrain.pii.scan import KNOWN, DetectionFailed, Scanner, _groups, _needs, _tail, settle
 from membrain.pii.values import anything
 from tests.growth import assert_within
 
@@ -39,6 +39,37 @@ def test_a_group_is_told_from_what_only_looks_like_one():
     assert [(s.start, s.end) for s in Scanner([bracketed]).scan("tel (12) ]x")] == [(4, 8), (9, 11)]
     for kind in KINDS:
         assert _groups(kind.pattern) is bool(re2.compile(kind.pattern.encode()).groups), kind.name
+
+
+@pytest.mark.parametrize(("pattern", "size"), [
+    (r"key=([0-9a-f]{4})", 4), (r"key=([^)(]\d\d{3})", 5), (r"(?:key|pin)=(\d{4})", 4), (r"key=(\d{2,4})", 0),
+    (r"key=(\d{4})x", 0), (r"key=(\d{4})|pin=(\d{6})", 0), (r"pin=\d|key=(\d{4})", 0), (r"key=(?:\d{4})", 0),
+    (r"(?:key=(\d{4}))", 0), (r"key=([é-z]{4}x)", 0), (r"\(\d{4}\)", 0),
+])  # fmt: skip
+def test_a_group_of_one_size_at_the_end_is_where_the_match_ends(pattern: str, size: int):
+    assert _tail(pattern) == size
+
+
+def test_the_tail_of_every_kind_is_what_its_group_takes():
+    for kind in KINDS:
+        if tail := _tail(kind.pattern):
+            found = re2.compile(kind.pattern.encode("latin-1", "ignore"), _latin()).search(kind.hit.encode())
+            assert found is None or len(found[1]) == tail == found.end() - found.start(1), kind.name
+
+
+def _latin() -> re2.Options:
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    return options
+
+
+@pytest.mark.parametrize(("patterns", "signs"), [
+    ([r"[a-z]{1,9}@[a-z]"], (b"@",)), ([r"[a-z@]{1,9}(?:@|%40)[a-z]"], (b"@", b"%40")), ([r"a://(b|c@)@"], (b"@",)),
+    ([r"[a-z@]{2}"], ()), ([r"a@?b"], ()), ([r"a(?:@b)?"], ()), ([r"a@{0,2}b"], ()), ([r"a@|b"], ()),
+    (["a@", "b@"], ()),
+])  # fmt: skip
+def test_a_pass_is_spared_only_for_signs_that_every_match_has(patterns: list[str], signs: tuple[bytes, ...]):
+    assert _needs([_kind(str(row), pattern) for row, pattern in enumerate(patterns)]) == signs
 
 
 def test_a_refused_candidate_is_looked_into_again():

@@ -77,7 +77,15 @@ def test_a_number_somebody_dials_is_a_phone(text: str, number: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["call 2024-10-27 14 00 for", "at af 06 1234 5637", "call 12345678", "ring 27.10.2024 12"]
+    "text",
+    [
+        "call 2024-10-27 14 00 for",
+        "at af 06 1234 5637",
+        "call 12345678",
+        "ring 27.10.2024 12",
+        "at 10:03:06.514247+00:00",
+        "on 01-15 10",
+    ],
 )
 def test_a_day_or_a_dump_is_no_phone(text: str):
     assert not scanner().scan(text)

@@ -5,6 +5,7 @@
 import base64
 import json
 import random
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 
@@ -199,6 +200,11 @@ def test_a_value_in_disguise_is_covered_whole(disguise: str, kind: str):
         assert not left, (disguise, kind, seed, ascii(text), sorted(left))
 
 
+_BYTES = {"hex with blanks", "hex with colons"}
+_BYTE_BESIDE = re.compile(r"[0-9A-Fa-f]{2}[ :,;-]*\||\|[0-9A-Fa-f]{2}")
+"""Two figures right beside bytes in hex that are written alike are one byte more: nobody can tell."""
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(sorted(ALL)),
@@ -211,6 +217,7 @@ def test_nothing_of_a_value_is_left_whatever_stands_around_it(disguise, kind, se
     value = value_of(kind, seed)
     for left, right in ((before, after), ("".join(map(plain, before)), "".join(map(plain, after)))):
         assume(set(range(len(value))) <= {at - len(left) - 1 for at in covered(f"{left} {value} {right}")})
+    assume(disguise not in _BYTES or not _BYTE_BESIDE.search(f"{before}|{after}"))
     worn = ALL[disguise](value)
     text = f"{before} {worn} {after}"
     start = len(before) + 1
