@@ -64,7 +64,10 @@ def _bytes(pattern: str) -> bytes:
     """The pattern with its small words spelt out; signs beyond ASCII become their UTF-8 bytes."""
     for word, meaning in _BITS:
         pattern = pattern.replace(word, meaning)
-    return b"".join(sign.encode("latin-1") if sign < "\x80" else b"(?:" + sign.encode() + b")" for sign in pattern)
+    return _WIDE.sub(lambda sign: f"(?:{sign[0].encode().decode('latin-1')})", pattern).encode("latin-1")
+
+
+_WIDE = re.compile(r"[^\x00-\x7f]")
 
 
 @cache
@@ -410,10 +413,7 @@ class _Streets:
     def __init__(self, family: str) -> None:
         self._shapes = [shape for shape in SHAPES if shape.family == family]
         self._search = _matcher("|".join(f"(?:{shape.pattern})" for shape in self._shapes))
-        self._which = re2.Set.FullMatchSet(options())
-        for shape in self._shapes:
-            self._which.Add(_bytes(shape.pattern))
-        self._which.Compile()
+        self._which: Any = None
 
     def run(self, data: bytes) -> Iterator[_Found]:
         """The addresses of `data`, in order, never overlapping; byte offsets."""
@@ -430,9 +430,18 @@ class _Streets:
             yield taken
             place = floor = taken[1]
 
+    def _tellers(self) -> Any:
+        """What tells which shapes a candidate has; made at the first one."""
+        which = re2.Set.FullMatchSet(options())
+        for shape in self._shapes:
+            which.Add(_bytes(shape.pattern))
+        which.Compile()
+        self._which = which
+        return which
+
     def _judge(self, data: bytes, start: int, end: int, floor: int) -> _Found | None:
         """The whole address around a candidate, or None where it proves nothing."""
-        for row in sorted(self._which.Match(data[start:end])):
+        for row in sorted((self._which or self._tellers()).Match(data[start:end])):
             shape = self._shapes[row]
             last, sure = _street_end(shape, data, start, end), shape.needs == SURE
             if not (sure or _provable(shape.needs, data, last) or _said(data, start, floor)):
