@@ -42,6 +42,34 @@ models = ["llama-3.3-70b-versatile"]
 
 Their models are then asked for by these names, or as `groq/NAME`. Their keys are set with `membrain keys set groq`.
 
+Names of your own for models, what the tiers hold, who is asked first, and prices that are not the usual ones:
+
+```toml
+[aliases]
+fast-code = "gpt-4o-mini"
+"writing/v1.5" = "fast-code"  # an alias may lead to another, or to "auto"
+
+[tiers]
+fast = ["gpt-4o-mini", "groq/llama-3.3-70b-versatile"]
+
+[routing]
+prefer = ["anthropic", "groq"]
+
+[prices]
+my-model = [1.0, 2.0]  # US dollars for a million tokens: input, output
+
+[prices."gpt-4.1"]
+input = 2.0
+output = 8.0
+cached = 0.5  # input that the provider had in its cache; `written`: what it put there
+```
+
+A name with dots or slashes needs quotes in the file, and none on the command line, where everything behind `aliases.`
+or `prices.` is the name: `membrain config set aliases.writing/v1.5 fast-code`,
+`membrain config set prices.gpt-4.1 2,8,0.5` (input, output, cached, written; empty for one that makes no difference, as
+in `3,15,,3.75`). In the environment all of them stand in one variable, and are added to those of the file:
+`MEMBRAIN_ALIASES="fast-code=gpt-4o-mini,any=auto"`, `MEMBRAIN_PRICES="my-model=1.0/2.0,gpt-4.1=2/8/0.5"`.
+
 Also read, by the names that other tools know: `OPENAI_API_KEY`, `ANTHROPIC_API_KEY`, `OLLAMA_URL`, `OLLAMA_HOST`,
 `UPSTREAM_OPENAI_URL`, `UPSTREAM_ANTHROPIC_URL`. Never read: `OPENAI_BASE_URL` and `ANTHROPIC_BASE_URL`, which point at
 Membrain itself.

@@ -50,6 +50,7 @@ BY_CODE = {
     "no_candidate": Exit.UPSTREAM,
     "all_providers_failed": Exit.UPSTREAM,
     "provider_failed": Exit.UPSTREAM,
+    "provider_resting": Exit.UPSTREAM,
     "guard_failed": Exit.REFUSED,
     "redaction_failed": Exit.REFUSED,
 }

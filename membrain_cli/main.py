@@ -48,6 +48,8 @@ COMMANDS = (
     Row("env", "Use it", "Print the exports that point tools at the gateway", "commands.env:env"),
     Row("run", "Use it", "Run one command with those exports set", "commands.env:run", json=False),
     Row("audit", "Look", "Who asked what, and where it went", "commands.audit:audit"),
+    Row("route", "Look", "Why this model and not another", "commands.route:route"),
+    Row("models", "Look", "What each provider really has, and its price", "commands.models:models"),
     Row("pii", "Look", "Try the mask on a text; approve what waits", "commands.pii:pii"),
     Row("keys", "Set up", "Provider keys in, client keys out", "commands.keys:keys"),
     Row("local", "Set up", "The embedded model: install it, see it", "commands.local:local"),

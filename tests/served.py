@@ -155,6 +155,9 @@ def _environment(home: Path, sink: Sink | None) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(ROOT / "gateway"), str(ROOT / "client"), str(ROOT)]),
         "PYTHONWARNINGS": "error",
         "MEMBRAIN_LOCAL_ENABLED": "false",
+        "MEMBRAIN_ROUTING_BREAKER": "false",
+        "MEMBRAIN_PROVIDERS_CLAUDE_CLI_ENABLED": "false",
+        "MEMBRAIN_PROVIDERS_LITELLM_ENABLED": "false",
     }
     if sink is None:
         return ours

@@ -40,6 +40,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.sink_says import (
+    WORDS,
     Answer,
     Frames,
     anthropic_frames,
@@ -112,6 +113,7 @@ class Sink:
     models       names listed by GET /v1/models, for OpenAI's SDK and Anthropic's
     ollama       names listed by GET /api/tags; one that ends in "cloud" is shown as a remote alias
     redirect_to  base URL that `redirect-NNN` points at
+    says         the text of plain answers; `{said}` in it stands for the text of the last user message
     """
 
     def __init__(
@@ -120,10 +122,12 @@ class Sink:
         models: Sequence[str] = ("gpt-4o-mini", "echo"),
         ollama: Sequence[str] = ("llama3:latest", "qwen2.5:0.5b"),
         redirect_to: str = "",
+        says: str = WORDS,
     ) -> None:
         self.models = list(models)
         self.ollama = list(ollama)
         self.redirect_to = redirect_to
+        self.says = says
         self.requests: list[Recorded] = []
         self.connections = 0
         """How many TCP connections were accepted."""
@@ -383,7 +387,7 @@ class Call:
         return number_after(self.words, word, otherwise)
 
     def compose(self) -> Answer:
-        return compose(self.said or {}, self.words, next(self.sink.serial))
+        return compose(self.said or {}, self.words, next(self.sink.serial), self.sink.says)
 
 
 def json_object(body: bytes) -> dict[str, Any] | None:
@@ -446,6 +450,16 @@ async def sse_error(call: Call) -> None:
     else:
         await call.wire.send(data_frame({"error": {**shape, "param": None, "code": "overloaded"}}))
     await cut(call)
+
+
+async def error_instead(call: Call) -> None:
+    """A good status, and then nothing but an error: as the first event, or as the body."""
+    if (call.said or {}).get("stream"):
+        await call.wire.start(SSE)
+        await sse_error(call)
+        return
+    error = {"type": "overloaded_error", "message": "The sink gave up.", "param": None, "code": "overloaded"}
+    await call.wire.whole(200, JSON, as_bytes({"error": error}))
 
 
 async def garbage(call: Call) -> None:
@@ -523,6 +537,7 @@ Behaviour = Callable[[Call], Awaitable[None]]
 INSTEAD: dict[str, Behaviour] = {
     "reset": reset,
     "stall": stall,
+    "sse-error": error_instead,
     "garbage": garbage,
     "html": html,
     "bad-json": bad_json,

@@ -55,11 +55,14 @@ def number_after(words: str, word: str, otherwise: int = 0) -> int:
     return int(found[1]) if found else otherwise
 
 
-def compose(said: Mapping[str, Any], words: str, serial: int) -> Answer:
-    """Make up the answer to a request. `words` are the model name, or what a script puts in its place."""
+def compose(said: Mapping[str, Any], words: str, serial: int, says: str = WORDS) -> Answer:
+    """Make up the answer to a request. `words` are the model name, or what a script puts in its place.
+
+    `says` is the text where nothing else is asked for; `{said}` in it is the last user message's.
+    """
     messages = [m for m in said.get("messages", []) if isinstance(m, dict)]
     tool, schema = wanted_tool(said, messages)
-    text = json.dumps(example(schema)) if tool else plain_text(said, words, messages)
+    text = json.dumps(example(schema)) if tool else plain_text(said, words, messages, says)
     pieces = [f"w{i} " for i in range(number_after(words, "chunks"))] if text == WORDS else []
     return Answer(
         id=f"sink-{serial}",
@@ -70,13 +73,14 @@ def compose(said: Mapping[str, Any], words: str, serial: int) -> Answer:
     )
 
 
-def plain_text(said: Mapping[str, Any], words: str, messages: Sequence[Mapping[str, Any]]) -> str:
+def plain_text(said: Mapping[str, Any], words: str, messages: Sequence[Mapping[str, Any]], says: str) -> str:
     wanted = said.get("response_format")
     if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
         return json.dumps(example(wanted.get("json_schema", {}).get("schema", {})))
+    asked = next((text_of(m.get("content")) for m in reversed(messages) if m.get("role") == "user"), "")
     if "echo" in words:
-        return next((text_of(m.get("content")) for m in reversed(messages) if m.get("role") == "user"), "")
-    return UNUSUAL if has_word(words, "u2028") else WORDS
+        return asked
+    return UNUSUAL if has_word(words, "u2028") else says.replace("{said}", asked)
 
 
 def text_of(content: object) -> str:

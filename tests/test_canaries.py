@@ -250,7 +250,7 @@ HEADERS = [
     *("accept", "accept-language", "baggage", "cookie", "forwarded", "from", "priority", "tracestate", "user-agent"),
     *("http-referer", "x-title", "x-request-id", "x-client-request-id", "x-forwarded-for", "x-real-ip", "x-unknown"),
     *("openai-version", "openai-user", "anthropic-version", "anthropic-user-id"),
-    *("x-membrain-user-id", "x-membrain-project", "x-membrain-tags", "x-membrain-tier"),
+    *("x-membrain-user-id", "x-membrain-project", "x-membrain-knowledge", "x-membrain-tier"),
     *("x-stainless-lang", "x-stainless-package-version", "x-stainless-os", "x-stainless-runtime"),
     *("x-stainless-read-timeout", "x-stainless-retry-count", "x-stainless-helper-method", "litellm-metadata"),
 ]

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": set(),
     "sse": set(),
     "schemas": set(),
-    "cost": set(),
+    "cost": {"records"},
     "toml_text": set(),
     "rules": set(),
     "places": {"errors"},
@@ -51,10 +51,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "cost", "dialects", "errors", "exchange", "holds", "live", "masking", "pii", "providers", "records", "routing",
         "sent", "stores",
     },
+    "explain": {"cost", "errors", "providers", "records", "routing", "stages"},
     "offline": {"errors", "filters", "gateway", "places", "records", "secrets", "settings", "stages", "stores"},
     "gateway": {
-        "dialects", "egress", "errors", "exchange", "holds", "live", "local", "masking", "pii", "pipeline", "places",
-        "providers", "records", "routing", "schemas", "secrets", "sent", "settings", "stages", "stores",
+        "cost", "dialects", "egress", "errors", "exchange", "explain", "holds", "live", "local", "masking", "pii",
+        "pipeline", "places", "providers", "records", "routing", "schemas", "secrets", "sent", "settings", "stages",
+        "stores",
     },
     "api": {
         "dialects", "egress", "errors", "exchange", "filters", "gateway", "holds", "records", "schemas", "sse",
@@ -73,7 +75,9 @@ SIBLINGS = {"stages": set(), "providers": {("ollama", "openai"), ("local", "open
 
 ONLY_IN: dict[str, set[str]] = {
     "aiohttp": {"membrain/egress.py"},
+    "genai_prices": {"membrain/cost/prices.py"},
     "keyring": {"membrain/secrets.py"},
+    "litellm": set(),
     "xllamacpp": {"membrain/local/child.py"},
 }
 """A package, and the only files that may import it."""

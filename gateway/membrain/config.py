@@ -21,15 +21,18 @@ from membrain.rules import Rule
 from membrain.secrets import Secrets
 from membrain.settings import (
     EDIT,
+    NAMED,
     RESERVED,
     WELL_KNOWN,
     Compatible,
+    ModelPrice,
     Ollama,
     Providers,
     SettingInfo,
     Settings,
     nearest,
     no_setting,
+    path_of,
     rule_at,
     rules_in,
     section_at,
@@ -52,6 +55,7 @@ NO_SETTINGS = frozenset({"MEMBRAIN_HOME", "MEMBRAIN_DEBUG", "MEMBRAIN_API_KEY", 
 # Patterns are compiled when they are first needed: the command line imports this module at every call.
 _OWN_VARIABLE = r"MEMBRAIN_PROVIDERS_([A-Z0-9_]+)_(URL|MODELS|LOCAL)"
 _KEY_LIKE = r"(?i)(key|token|secret|passw(or)?d)s?$"
+_KEY_SHAPED = r"\b(sk|ck|pk|rk|gsk|ghp|xai)[-_]|(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{16,}"
 _UNQUOTABLE = r"@|\b(sk|ck|pk|rk|gsk|ghp|xai)[-_]|(?=[\w-]*\d)[\w-]{16,}|[\w+/=-]{24,}"
 
 
@@ -73,8 +77,9 @@ def load(environ: Mapping[str, str] = os.environ, places: Places | None = None) 
     places = places or Places.find(environ)
     given = {**_from_file(_text_of(places.config_file)), **_from_environment(environ)}
     _add_ollama_host(given, environ)
-    _refuse_halves(given)
+    _refuse_clashes(given)
     settings: Settings = _made(Settings, _nested(given))
+    settings = replace(settings, aliases={name: _steps(name, settings.aliases)[-1] for name in settings.aliases})
     keys = Secrets(settings.secrets.backend, places, environ)
     return replace(settings, origins={name: each.origin for name, each in given.items()}, keys=keys)
 
@@ -86,23 +91,63 @@ def _from_file(text: str) -> dict[str, _Given]:
     table, outline = _parsed(text)
     found = {}
     for path, value in _flat(table, ()):
-        name, line = ".".join(path), f"{FILE} line {outline.line(path)}"
-        rule = rule_at(path)
+        rule, line = rule_at(path), f"{FILE} line {outline.line(path)}"
         if rule is None:
             raise _refused(path, line)
-        found[name] = _Given(_checked(rule, value, f"{line}: {name}", EDIT), FILE, f"{line}: {name}")
+        if isinstance(value, dict):
+            _check_members(rule, path, value, outline)
+        blame = f"{line}: {_shown(path)}"
+        found[".".join(path)] = _Given(_checked(rule, value, blame, EDIT), FILE, blame)
     return found
+
+
+def _check_members(rule: Rule, path: tuple[str, ...], table: Mapping[str, Any], outline: Outline) -> None:
+    """What is wrong inside a value that is a table is told by its own line."""
+    for name, value in table.items():
+        inner, line = (*path, name), f"{FILE} line {outline.line((*path, name))}"
+        member = rule.members.get(name)
+        if member is not None:
+            _checked(member, value, f"{line}: {_shown(inner)}", EDIT)
+        elif path[0] in NAMED:
+            meant = nearest(name, rule.members)
+            raise Misconfigured(
+                f"{line}: {_shown(path)} has nothing named {_shown((name,))}.{meant} "
+                'A name with dots needs quotes, like "gpt-4.1".',
+                hint=EDIT,
+            )
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
     """What the environment sets; an empty variable sets nothing. Our own names win over well-known ones."""
     ours = sorted(name for name in environ if name.startswith("MEMBRAIN_") and name not in NO_SETTINGS)
-    found = {}
+    found: dict[str, _Given] = {}
     for source in (*WELL_KNOWN, *(each for each in ours if not each.startswith("MEMBRAIN_TEST_"))):
         name = WELL_KNOWN.get(source) or _setting_of(source)
+        if name in NAMED:
+            found |= _entries(name, environ.get(source, ""), source)
+            continue
         rule = rule_at(tuple(name.split(".")))
         if rule is not None and (text := environ.get(source, "").strip()):
             found[name] = _Given(_checked(rule, rule.parse(text), source, f"unset {source}"), source, source)
+    return found
+
+
+def _entries(table: str, text: str, source: str) -> dict[str, _Given]:
+    """What *text*, like `one=…,other=…`, sets in a table whose names are the user's own."""
+    found: dict[str, _Given] = {}
+    for entry in filter(None, map(str.strip, text.split(","))):
+        own, sign, value = map(str.strip, entry.partition("="))
+        name, rule = f"{table}.{own}", rule_at((table, own))
+        if not sign:
+            raise Misconfigured(
+                f"{source} must be entries like {NAMED[table].like}, with commas between them", hint=f"unset {source}"
+            )
+        if rule is None:
+            raise _bad_name(table, own, f"{source}: ", f"unset {source}")
+        if name in found:
+            raise Misconfigured(f"{source} sets {_shown((table, own))} twice", hint=f"unset {source}")
+        blame = f"{source}: {_shown((table, own))}"
+        found[name] = _Given(_checked(rule, rule.parse(value), blame, f"unset {source}"), source, blame)
     return found
 
 
@@ -134,11 +179,37 @@ def ollama_url(text: str) -> str:
     return f"{scheme}://{host}{f':{port}' if port else ''}{slash}{path}"
 
 
+def _refuse_clashes(given: Mapping[str, _Given]) -> None:
+    """What is wrong with settings that are sound each for itself."""
+    _refuse_halves(given)
+    _refuse_circles(given)
+
+
+def _refuse_circles(given: Mapping[str, _Given]) -> None:
+    """An alias must lead to a model in the end."""
+    front = "aliases."
+    aliases = {name.removeprefix(front): each.value for name, each in given.items() if name.startswith(front)}
+    for name in aliases:
+        if (steps := _steps(name, aliases))[-1] in aliases:
+            way = " → ".join(_shown((each,)) for each in steps)
+            first = given[front + name]
+            hint = EDIT if first.origin == FILE else f"unset {first.origin}"
+            raise Misconfigured(f"{first.blame} goes in a circle: {way}", hint=hint)
+
+
+def _steps(name: str, aliases: Mapping[str, str]) -> list[str]:
+    """*name* and what it stands for, step by step; ends with a model, or where it has been before."""
+    steps = [name]
+    while (last := steps[-1]) in aliases and last not in steps[:-1]:
+        steps.append(aliases[last])
+    return steps
+
+
 def _refuse_halves(given: Mapping[str, _Given]) -> None:
     """A provider of the user's own about which anything is said needs a URL."""
     for name, each in given.items():
         front, _, last = name.rpartition(".")
-        if last in {"models", "local"} and f"{front}.url" not in given:
+        if name.startswith("providers.") and last in {"models", "local"} and f"{front}.url" not in given:
             raise Misconfigured(
                 f"{each.blame} is set, but {front} has no url; "
                 "it must be where its API is, like https://api.example.com/v1",
@@ -154,12 +225,13 @@ def save(places: Places, name: str, value: Any) -> Any:
     """
     from membrain import toml_text
 
-    path = tuple(name.split("."))
+    path = path_of(name)
     rule = rule_at(path)
     if rule is None:
         raise _refused(path, "")
-    kept = _checked(rule, rule.parse(value) if isinstance(value, str) else value, name, "membrain config list")
-    plain = list(kept) if isinstance(kept, tuple) else kept
+    given = rule.parse(value) if isinstance(value, str) else value
+    kept = _checked(rule, given, _shown(path), "membrain config list")
+    plain = kept.to_dict() if isinstance(kept, ModelPrice) else list(kept) if isinstance(kept, tuple) else kept
     _rewrite(places, lambda text: toml_text.put(text, path, plain))
     return kept
 
@@ -168,7 +240,7 @@ def unset(places: Places, name: str) -> bool:
     """Take *name* out of the settings file; says whether it was there. Raises as `save` does."""
     from membrain import toml_text
 
-    path = tuple(name.split("."))
+    path = path_of(name)
     table, _ = _parsed(_text_of(places.config_file))
     if path not in dict(_flat(table, ())):
         return False
@@ -187,7 +259,7 @@ def _rewrite(places: Places, edit: Callable[[str], str]) -> None:
     except CannotEdit as error:
         raise Misconfigured(f"{FILE} is not changed: {error}.", hint=EDIT) from error
     if _is_sound(text):
-        _refuse_halves(_from_file(edited))
+        _refuse_clashes(_from_file(edited))
     places.create()
     target = places.config_file.resolve()  # a file that the user keeps elsewhere, behind a link, stays there
     try:
@@ -198,7 +270,7 @@ def _rewrite(places: Places, edit: Callable[[str], str]) -> None:
 
 def _is_sound(text: str) -> bool:
     try:
-        _refuse_halves(_from_file(text))
+        _refuse_clashes(_from_file(text))
     except Misconfigured:
         return False
     return True
@@ -243,7 +315,7 @@ def _flat(table: Mapping[str, Any], front: tuple[str, ...]) -> Iterator[tuple[tu
     """The values of a TOML table by path; goes into tables only where we have a section."""
     for name, value in table.items():
         path = (*front, name)
-        if isinstance(value, dict) and section_at(path):
+        if isinstance(value, dict) and (section_at(path) or path in {(table,) for table in NAMED}):
             yield from _flat(value, path)
         else:
             yield path, value
@@ -253,7 +325,7 @@ def _nested(given: Mapping[str, _Given]) -> dict[str, Any]:
     """The values by name, as tables in tables."""
     nested: dict[str, Any] = {}
     for name, each in given.items():
-        *sections, last = name.split(".")
+        *sections, last = path_of(name)
         table = nested
         for section in sections:
             table = table.setdefault(section, {})
@@ -264,16 +336,19 @@ def _nested(given: Mapping[str, _Given]) -> dict[str, Any]:
 def _made(section: type, values: Mapping[str, Any]) -> Any:
     """*section* with *values*, and defaults for the rest."""
     parts = {name: value for name, value in values.items() if name in rules_in(section)}
-    inner = {name: _made(kind, values[name]) for name, kind in sections_in(section).items() if name in values}
+    given = {name: kind for name, kind in sections_in(section).items() if name in values}
+    inner = {name.replace("-", "_"): _made(kind, values[name]) for name, kind in given.items()}
     if section is Providers:
-        own = [Compatible(name, **each) for name, each in values.items() if name not in inner]
+        own = [Compatible(name, **each) for name, each in values.items() if name not in given]
         inner["others"] = tuple(own)
+    if section is Settings:
+        inner |= {table: values[table] for table in NAMED if table in values}
     return section(**parts, **inner)
 
 
 def _setting_of(name: str) -> str:
-    """The setting that the environment variable *name* sets; raises `Misconfigured` if there is none."""
-    by_variable = {variable(each): each for each, _ in Settings().items()}
+    """The setting, or table of `NAMED`, that the variable *name* sets; raises `Misconfigured` if there is none."""
+    by_variable = {variable(each): each for each in (*(each for each, _ in Settings().items()), *NAMED)}
     if name in by_variable:
         return by_variable[name]
     if found := re.fullmatch(_OWN_VARIABLE, name):
@@ -309,21 +384,40 @@ def _is_quotable(text: str) -> bool:
     return text.isprintable() and len(text) <= 80 and not re.search(_UNQUOTABLE, text)
 
 
+def _shown(path: tuple[str, ...]) -> str:
+    """*path* for people; a name of the user's own that looks like a key is not shown."""
+    return ".".join(
+        each if each.isprintable() and len(each) <= 80 and not re.search(_KEY_SHAPED, each) else "…" for each in path
+    )
+
+
 def _refused(path: tuple[str, ...], line: str) -> Misconfigured:
     """The error for a path of the file that is no setting. *line* is "" for a name from the command line."""
     name = ".".join(path)
     front = f"{line}: " if line else ""
-    if section_at(path):
+    if path[0] in NAMED and len(path) > 1:
+        return _bad_name(path[0], path[1], front, EDIT)
+    if section_at(path) or path[0] in NAMED:
         return Misconfigured(f"{front}{name} is a table; write [{name}] and its settings below it", hint=EDIT)
     if re.search(_KEY_LIKE, path[-1]):
         return _key_in_the_wrong_place(f"{front}{name}", name)
-    if path[0] == "providers" and len(path) > 1 and section_at(path[:2]) is None:
+    if path[0] == "providers" and len(path) > 1 and section_at(path[:2]) is None and not _is_misspelt(path[1]):
         return Misconfigured(
             f'{front}"{path[1]}" cannot be the name of a provider of yours; small letters, digits and dashes can, '
             f"except {', '.join(sorted(RESERVED))}",
             hint=EDIT,
         )
     return no_setting(name if _is_quotable(name) else "…", [each for each, _ in Settings().items()], front)
+
+
+def _bad_name(table: str, own: str, front: str, hint: str) -> Misconfigured:
+    why = NAMED[table].refusal(own)
+    return Misconfigured(f'{front}"{_shown((own,))}" cannot be a name in [{table}]; {why}', hint=hint)
+
+
+def _is_misspelt(provider: str) -> bool:
+    """Whether one of the providers we know is meant, with another dash."""
+    return provider.replace("_", "-") in sections_in(Providers)
 
 
 def _key_in_the_wrong_place(where: str, name: str) -> Misconfigured:

@@ -48,7 +48,8 @@ _HEADER_BYTES = 64 << 10
 class Limits:
     """How long we wait and how much we take. Seconds and bytes."""
 
-    connect: float = 5.0
+    connect: float = 2.5
+    """Until there is a connection, its name looked up and all its addresses tried."""
     first_byte: float = 60.0
     """Until a stream's headers."""
     whole: float = 600.0
@@ -89,14 +90,20 @@ class Egress:
         self._upstreams.append(upstream)
         return upstream
 
-    async def spawn(self, argv: Sequence[str], env: Mapping[str, str]) -> asyncio.subprocess.Process:
-        """Start a child in a process group of its own, with exactly the environment *env* and no shell."""
+    async def spawn(
+        self, argv: Sequence[str], env: Mapping[str, str], *, cwd: str | None = None
+    ) -> asyncio.subprocess.Process:
+        """Start a child in a process group of its own, with exactly the environment *env* and no shell.
+
+        It works in *cwd*, or where the gateway does. What it says on stderr is heard by nobody.
+        """
         child = await asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env=dict(env),
+            cwd=cwd,
             start_new_session=True,
         )
         self._children = [*(each for each in self._children if each.returncode is None), child]
@@ -126,14 +133,18 @@ class Egress:
                     os.killpg(child.pid, 9)
                 await child.wait()
 
-    def check(self, upstream: Upstream, passport: Passport) -> None:
-        """Raise unless *passport* lets this exchange go to *upstream*."""
+    def permit(self, name: str, passport: Passport, *, local: bool = False) -> None:
+        """Raise unless *passport* lets this exchange go to *name*; *local* is for who is surely on this machine."""
         if not passport.written:
             raise GuardFailed("The audit has no record of this request, so it was not sent.")
         if not passport.looked:
             raise GuardFailed("Nobody looked for private values in this request, so it was not sent.")
-        if passport.private and not upstream.is_local:
-            raise PrivateRefused(f"This request is private, and {upstream.name} is not on this machine.")
+        if passport.private and not local:
+            raise PrivateRefused(f"This request is private, and {name} is not on this machine.")
+
+    def check(self, upstream: Upstream, passport: Passport) -> None:
+        """Raise unless *passport* lets this exchange go to *upstream*."""
+        self.permit(upstream.name, passport, local=upstream.is_local)
         if (upstream.host, upstream.port) in self._own:
             raise LoopDetected(
                 f"The address of {upstream.name} is this gateway itself.",
@@ -299,7 +310,7 @@ class Upstream:
             connector=self.egress.connector(self),
             cookie_jar=aiohttp.DummyCookieJar(),  # an upstream's cookie never travels with another request
             headers={"accept-encoding": "identity", "user-agent": "membrain"},  # no key: a proxy is sent these too
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect),
+            timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_connect=limits.connect),
             auto_decompress=False,  # unpacked by us, under a cap
             trust_env=False,  # the environment's proxy would see private requests
             read_bufsize=1 << 18,
@@ -330,6 +341,7 @@ class Upstream:
             raise ProviderFailed(
                 f"{self.name} answered with a redirect ({response.status}), which is never followed.",
                 provider=self.name,
+                reached=False,
             )
         try:
             return Reply(self, response)
@@ -340,13 +352,17 @@ class Upstream:
     def failure(self, error: Exception) -> ProviderFailed:
         """What went wrong underneath, in our words; the transport's own text may quote what was sent."""
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return ProviderFailed(f"{self.name} could not be reached in time.", provider=self.name, status=504)
+            return ProviderFailed(
+                f"{self.name} could not be reached in time.", provider=self.name, status=504, reached=False
+            )
         if isinstance(error, TimeoutError):
             return ProviderFailed(f"{self.name} did not answer in time.", provider=self.name, status=504)
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            return ProviderFailed(f"{self.name} has a certificate that does not hold.", provider=self.name)
+            return ProviderFailed(
+                f"{self.name} has a certificate that does not hold.", provider=self.name, reached=False
+            )
         if isinstance(error, aiohttp.ClientConnectorError):
-            return ProviderFailed(f"{self.name} could not be reached.", provider=self.name)
+            return ProviderFailed(f"{self.name} could not be reached.", provider=self.name, reached=False)
         if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError | aiohttp.ClientOSError):
             return ProviderFailed(f"{self.name} closed the connection without an answer.", provider=self.name)
         return ProviderFailed(f"{self.name} sent something that is not an HTTP answer.", provider=self.name)
@@ -394,8 +410,8 @@ class Reply:
             async with asyncio.timeout(_REST_SECONDS):
                 while size < _REST_BYTES and (piece := await self._response.content.readany()):
                     size += len(piece)
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
-            return  # nobody waits for it; only the connection is lost
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RuntimeError):
+            return  # nobody waits for it; only the connection is lost. The last is aiohttp's word for a closed client
         finally:
             self._response.close()
 

@@ -19,6 +19,7 @@
     │  ├─ NotConfigured      503       the provider has no key or no address
     │  ├─ LocalModelNotInstalled  503  the embedded model is not on this machine
     │  ├─ NoCandidate        503       routing left nobody
+    │  ├─ ProviderResting    503       who might answer failed too often lately
     │  ├─ ProviderFailed     502       one upstream failed, or said no in its own words
     │  └─ AllProvidersFailed 502       every candidate failed
     └─ Misconfigured                   settings, keys, files; raised at start, by name
@@ -198,19 +199,26 @@ class NoCandidate(Unavailable):
     retry = False
 
 
+class ProviderResting(Unavailable):
+    """Everybody who might answer failed too often lately and is left alone for a while; `Retry-After` says how long."""
+
+    code = "provider_resting"
+
+
 class ProviderFailed(Unavailable):
     """One upstream failed, or refused in its own words.
 
     A refusal of the upstream (4xx, 429, 529) keeps its status, type, code and `Retry-After`, because the caller's
     SDK decides by them. What never spoke HTTP properly (a reset, garbage, silence) is a 502 or 504 of ours.
 
-    `provider` is who failed; `passing` says whether another candidate may do better.
+    `provider` is who failed; `passing` says whether another candidate may do better. `reached` says whether the model
+    may have been at work already, so that the answer may be billed: not if no connection was made, nor if it refused.
     """
 
     status = 502
     code = "provider_failed"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a fact of its own
         self,
         message: str,
         *,
@@ -221,6 +229,7 @@ class ProviderFailed(Unavailable):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
         passing: bool = True,
+        reached: bool = True,
     ) -> None:
         super().__init__(message, param=param, headers=headers)
         self.provider = provider
@@ -228,6 +237,7 @@ class ProviderFailed(Unavailable):
         self.code = code or ProviderFailed.code
         self.type = type or ProviderFailed.type
         self.passing = passing
+        self.reached = reached
 
 
 class AllProvidersFailed(Unavailable):

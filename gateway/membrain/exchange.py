@@ -68,6 +68,8 @@ class Exchange:
     """Dispatch."""
     provider: str | None = None
     """Dispatch. Who answered."""
+    asked_at: float = 0.0
+    """Dispatch. When that provider was asked, in seconds of the monotonic clock."""
     answered_model: str | None = None
     """Dispatch."""
     local: bool = False

@@ -12,17 +12,20 @@ import hmac
 import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any, Protocol
 
 from membrain import __version__
+from membrain.cost.prices import Price, Prices
+from membrain.cost.pricing import MODEL_PRICING
 from membrain.dialects.base import Chunk
 from membrain.egress import Egress, Limits
 from membrain.errors import MembrainError, Misconfigured, NotFound, ShuttingDown, UnknownModel
 from membrain.exchange import Exchange
+from membrain.explain import Explainer, Question
 from membrain.holds import Change, Holds
 from membrain.live import Live
 from membrain.local.engine import Engine
@@ -32,10 +35,15 @@ from membrain.pipeline import Pipeline
 from membrain.places import Places, read_private, write_private
 from membrain.providers import registry as make
 from membrain.providers.base import BaseProvider
+from membrain.providers.claude_cli import ClaudeCLIProvider
+from membrain.providers.litellm import installed
 from membrain.providers.local import LocalProvider
 from membrain.providers.registry import Registry, Row
-from membrain.records import AuditRecord, Caller, ProviderState
-from membrain.routing.router import Router
+from membrain.records import AuditRecord, Caller, Explanation, ModelRow, Outcome, ProviderState
+from membrain.routing.breaker import Breakers
+from membrain.routing.latency import SAMPLES
+from membrain.routing.router import AUTO, Router
+from membrain.routing.world import TIER_MODELS, Preferences
 from membrain.schemas import ModelCard
 from membrain.secrets import Secrets
 from membrain.sent import Sent
@@ -44,7 +52,7 @@ from membrain.stages.audit import Audit
 from membrain.stages.auth import MACHINE, Auth
 from membrain.stages.dispatch import Dispatch
 from membrain.stages.pii import Pii
-from membrain.stores.base import Stores
+from membrain.stores.base import AuditQuery, Stores
 from membrain.stores.open import open_stores
 
 log = logging.getLogger("membrain.gateway")
@@ -52,6 +60,9 @@ log = logging.getLogger("membrain.gateway")
 NEEDS_KEY = ("openai", "anthropic")
 """Providers that answer once they have a key."""
 
+
+_KEPT = frozenset({"litellm"})
+"""Providers that stay as they are when the settings are read anew: a process that takes seconds to start is behind."""
 
 _WARM_AFTER = 2.0
 """Seconds after the start: not while somebody waits for the doors to open."""
@@ -97,7 +108,9 @@ class Gateway:
         self.live = Live()
         self.egress = Egress(_limits(settings), proxy=settings.egress.proxy, ca_file=settings.egress.ca_file)
         self.registry = Registry()
-        self.router = Router(tier=settings.tier)
+        self.prices = prices_of(settings)
+        self.router = router_of(settings, self.prices)
+        self.breakers = Breakers()
         self.auth = Auth(self.stores.keys, places.read_or_make_pepper(), settings.effective_auth_mode)
         self.holds = Holds(self._held)
         self.sent = Sent()
@@ -106,8 +119,9 @@ class Gateway:
             Audit(self.stores.audit, self.live, self._pii.clean),
             self.auth,
             self._pii,
-            Dispatch(self.router, self.registry),
+            Dispatch(self.router, self.registry, self.prices, self.breakers),
         )
+        self._explainer = Explainer(self.router, self.registry, self.prices, self.breakers, self._pii)
 
     async def open(self) -> None:
         """Mend what a kill left behind, make this machine's key, and register the providers."""
@@ -121,12 +135,22 @@ class Gateway:
         self._pii.expect(coming)
         self.egress.later(self._warm())
         self._retiring(self.registry.become(self._rows(keys)))
+        await self._recall()
         today = await self.stores.audit.totals(_midnight())
         self.live.seed(today=today.exchanges, cost_micros=today.cost_micros, masked=today.masked, cached=today.cached)
 
+    async def _recall(self) -> None:
+        """How fast each provider was when it was last asked: a restart is no reason to forget that."""
+        for name in self.registry.providers:
+            query = AuditQuery(limit=SAMPLES, provider=name, outcome=Outcome.ANSWERED)
+            for record in reversed(await self.stores.audit.list(query)):
+                if record.attempts:
+                    self.router.record_latency(name, record.attempts[-1].ms)
+
     async def _warm(self) -> None:
-        """Have every part of the detection work once, soon after the start: the first long text finds it ready."""
+        """Load the prices, and have every part of the detection work once: the first long text finds it ready."""
         await asyncio.sleep(_WARM_AFTER)
+        await asyncio.to_thread(self.prices.load)
         guard = await self._pii.ready()
         await asyncio.to_thread(guard.detector.warm)
 
@@ -153,18 +177,35 @@ class Gateway:
         if self._reread is not None:
             now = await asyncio.to_thread(self._reread)
             self._settings = replace(
-                self._settings, secrets=now.secrets, providers=now.providers, keys=now.keys, pii=now.pii
+                self._settings,
+                secrets=now.secrets,
+                providers=now.providers,
+                keys=now.keys,
+                pii=now.pii,
+                tier=now.tier,
+                tiers=now.tiers,
+                aliases=now.aliases,
+                routing=now.routing,
+                prices=now.prices,
             )
+            self.router.become(preferences_of(self._settings))
+            for name in self.registry.providers:
+                self.breakers.forget(name)  # a new key or address may be what was missing
+            self.prices.become(own_prices(self._settings))
         keys = await asyncio.to_thread(keys_of, self._settings, self._settings.keys)
         guard = await asyncio.to_thread(guard_of, self._settings, self._places, keys)
         self._pii.become(await asyncio.to_thread(guard))
         self._retiring(self.registry.become(self._rows(keys)))
 
     def _rows(self, keys: Mapping[str, str]) -> list[Row]:
-        """Everyone who can answer. The embedded model keeps its process."""
-        rows: list[Row] = list(providers_of(self._settings, self.egress, keys))
+        """Everyone who can answer. Who has a process of their own keeps it."""
+        before = self.registry.providers
+        rows: list[Row] = [
+            (name, before.get(name, provider) if name in _KEPT else provider, models)
+            for name, provider, models in providers_of(self._settings, self.egress, keys)
+        ]
         if self._settings.local.enabled:
-            local = self.registry.providers.get("local") or self._local()
+            local = before.get("local") or self._local()
             rows.append(("local", local, (LocalProvider.MODEL,)))
         return rows
 
@@ -259,6 +300,33 @@ class Gateway:
         if not caller.admin and record.project != caller.project:
             raise NotFound(f"There is no exchange {id}.")
         return record
+
+    async def explain(self, data: Mapping[str, Any], caller: Caller) -> Explanation:
+        """What would become of a request; of one that is on record, if *data* names it as `replay`."""
+        replay = data.get("replay")
+        if isinstance(replay, str):
+            question = Question.again(await self.audit_one(replay, caller))
+        else:
+            question = Question.read(data)
+        return await self._explainer.explain(question, caller.project)
+
+    async def model_rows(self) -> list[ModelRow]:
+        """Every model that somebody here has, with its price."""
+        await asyncio.to_thread(self.prices.load)
+        rows = []
+        for card in await self.models():
+            offer = self.registry.offers.get(card.owned_by)
+            if offer is not None:
+                local = card.id in offer.here
+                rows.append(self._explainer.row(card.id, card.owned_by, local=local))
+        return rows
+
+    def tiers(self) -> dict[str, Any]:
+        """What `auto` chooses among, and the names of the user's own."""
+        preferences = self.router.preferences
+        models = {tier: list(preferences.models_of(tier)) for tier in TIER_MODELS}
+        aliases = dict(preferences.aliases)
+        return {**models, "default": preferences.tier, "aliases": aliases, "prefer": list(preferences.prefer)}
 
     async def test_provider(self, name: str) -> dict[str, Any]:
         """Whether *name* answers, and its key works."""
@@ -358,6 +426,47 @@ def providers_of(settings: Settings, egress: Egress, keys: Mapping[str, str]) ->
         yield other.name, provider, other.models
     if places.ollama.url:
         yield "ollama", make.ollama(egress, places.ollama.url), ()
+    claude, proxy = places.claude_cli, settings.egress.proxy
+    if claude.enabled and not make.looks_real(keys.get("anthropic")) and ClaudeCLIProvider.find(claude.path):
+        yield "claude_cli", make.claude_cli(egress, claude.path, claude.model, proxy), ()
+    if places.litellm.enabled and installed():
+        yield "litellm", make.litellm(egress, proxy, settings.egress.ca_file), ()
+
+
+def preferences_of(settings: Settings) -> Preferences:
+    """What the settings say of routing."""
+    tiers, routing = settings.tiers, settings.routing
+    return Preferences(
+        tier=settings.tier,
+        tiers={tier: tuple(_meant(getattr(tiers, tier), settings.aliases)) for tier in TIER_MODELS},
+        aliases=settings.aliases,
+        prefer=routing.prefer,
+        fallback=routing.fallback,
+        breaker=routing.breaker,
+        attempts=routing.attempts,
+    )
+
+
+def _meant(models: Iterable[str], aliases: Mapping[str, str]) -> Iterator[str]:
+    """What each of *models* stands for; one that stands for `auto` would be the tier itself again."""
+    return (model for each in models if (model := aliases.get(each, each)) not in AUTO)
+
+
+def own_prices(settings: Settings) -> dict[str, Price]:
+    """The user's own prices."""
+    own = settings.prices.items()
+    return {model: Price(each.input, each.output, each.cached, each.written) for model, each in own}
+
+
+def prices_of(settings: Settings) -> Prices:
+    """All prices that there are."""
+    return Prices(own_prices(settings))
+
+
+def router_of(settings: Settings, prices: Prices) -> Router:
+    """The router, by these settings and prices."""
+    priced = tuple(dict.fromkeys((*MODEL_PRICING, *settings.prices)))
+    return Router(preferences=preferences_of(settings), mean_price=prices.mean, priced=priced)
 
 
 async def tested(name: str, settings: Settings, secrets: Secrets | None) -> dict[str, Any]:

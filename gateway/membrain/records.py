@@ -6,7 +6,7 @@ JSON that goes out, so they may grow in number but never change. No record can h
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
@@ -71,6 +71,10 @@ class Tokens(Record):
     reasoning: int = 0
     estimated: bool = False
     """Counted by us, because the provider reported nothing."""
+    written: int = 0
+    """Written to the provider's cache; part of `prompt`, as `cached` is."""
+    cost_micros: int | None = None
+    """What the provider itself says that it cost, in micro-dollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +124,97 @@ class Decision(Record):
     tier: str | None
     private: bool
     candidates: tuple[Candidate, ...]
+    max_cost: float | None = None
+    """As in `Hints`."""
 
     @property
     def chain(self) -> tuple[Candidate, ...]:
         """The candidates that were kept."""
         return tuple(candidate for candidate in self.candidates if candidate.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Considered(Record):
+    """A candidate as `route explain` shows it: what decided, and what else is known of it."""
+
+    model: str
+    provider: str
+    kept: bool
+    reason: str
+    local: bool
+    input_price: float | None = None
+    """US dollars for a million tokens; None is unknown, and 0 is free."""
+    output_price: float | None = None
+    price_source: str = ""
+    price_date: str = ""
+    cost_micros: int | None = None
+    """Micro-dollars that this prompt would come to, with an answer of `Explanation.completion_tokens`."""
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    samples: int = 0
+    resting_seconds: float | None = None
+    """Until it is asked again, if it failed too often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation(Record):
+    """What would become of a request now: the decision that dispatch would take, and what it rests on."""
+
+    asked: str
+    model: str
+    """What `asked` stands for: itself, unless it is an alias."""
+    tier: str | None
+    private: bool
+    max_cost: float | None
+    candidates: tuple[Considered, ...] = ()
+    """In the order in which they would be tried; those that were dropped come last."""
+    error: str | None = None
+    """The code of what the caller would be told, if nobody may answer."""
+    message: str | None = None
+    hint: str | None = None
+    masked: dict[str, int] = field(default_factory=dict)
+    """Values that would leave as placeholders, by label."""
+    blocked: tuple[str, ...] = ()
+    """Labels for which the request would be refused."""
+    confirmed: tuple[str, ...] = ()
+    """Labels for which a person would be asked first."""
+    prompt_tokens: int = 0
+    """By our own estimate."""
+    completion_tokens: int = 0
+    """What the estimate of the cost assumes."""
+    budget_micros: int | None = None
+    """What is left to spend; None without a budget."""
+    replay: str | None = None
+    """The exchange that is looked at again, under today's rules."""
+    answered_model: str | None = None
+    """Who answered it then."""
+    answered_provider: str | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild the candidates too."""
+        known = {field.name for field in fields(cls)}
+        given = {name: value for name, value in data.items() if name in known}
+        given["candidates"] = tuple(Considered.from_dict(each) for each in given.get("candidates") or ())
+        for name in ("blocked", "confirmed"):
+            given[name] = tuple(given.get(name) or ())
+        return cls(**given)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow(Record):
+    """A model that somebody here has, as `membrain models` shows it."""
+
+    id: str
+    provider: str
+    local: bool
+    input_price: float | None = None
+    """US dollars for a million tokens; None is unknown, and 0 is free."""
+    output_price: float | None = None
+    price_source: str = ""
+    price_date: str = ""
+    context: int | None = None
+    """Tokens that question and answer may have together; None if we do not know."""
 
 
 @dataclass(frozen=True, slots=True)

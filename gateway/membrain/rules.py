@@ -7,9 +7,14 @@ words that end the sentence "it must be …". Imports nothing of ours.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+LONGEST_NAME = 256
+"""Signs of a model's name, as in a request."""
 
 
 class Rule(NamedTuple):
@@ -21,6 +26,25 @@ class Rule(NamedTuple):
     """The value as it will be used; raises `ValueError` saying what it must be."""
     parse: Callable[[str], Any]
     """What a text means, from the environment or the command line; `check` comes after."""
+    members: Mapping[str, Rule] = NOTHING
+    """Where the value may be a table: what stands in it."""
+
+
+class Named(NamedTuple):
+    """A table whose names are the user's own, as `[aliases]`."""
+
+    rule: Rule
+    """What each value must be."""
+    like: str
+    """One entry as the environment has it, as "fast-code=gpt-4o-mini"."""
+    taken: frozenset[str] = frozenset()
+    """Names that cannot be given."""
+
+    def refusal(self, name: str) -> str:
+        """Why *name* cannot be given; empty if it can."""
+        if not is_model(name) or set(name) & {'"', "'"}:
+            return f"it must be printable, without quotes, and have {LONGEST_NAME} signs at most"
+        return f"{' and '.join(sorted(self.taken))} have a meaning already" if name in self.taken else ""
 
 
 def whole(low: int, high: int, like: int) -> Rule:
@@ -79,7 +103,7 @@ def names() -> Rule:
             raise ValueError('a list of names, like ["llama-3.3-70b"]')
         return tuple(each.strip() for each in value)
 
-    return Rule("list", check, lambda text: [each for each in map(str.strip, text.split(",")) if each])
+    return Rule("list", check, _pieces)
 
 
 def word(pattern: str, must: str) -> Rule:
@@ -93,18 +117,103 @@ def word(pattern: str, must: str) -> Rule:
     return Rule("text", check, str.strip)
 
 
-def listed(pattern: str, must: str) -> Rule:
-    """A list of words that each match *pattern*; *must* says what they are, for people."""
+def listed(pattern: str, must: str, also: Mapping[str, str] = NOTHING) -> Rule:
+    """A list of words that each match *pattern*; *must* says what they are, for people.
+
+    *also* are other spellings, understood and turned into ours.
+    """
 
     def check(value: Any) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
             raise ValueError(must)
-        words = tuple(each.strip() for each in value)
+        words = tuple(also.get(each.strip(), each.strip()) for each in value)
         if not all(re.fullmatch(pattern, word) for word in words):
             raise ValueError(must)
         return words
 
-    return Rule("list", check, lambda text: [each for each in map(str.strip, text.split(",")) if each])
+    return Rule("list", check, _pieces)
+
+
+def is_model(value: Any) -> bool:
+    """Whether *value* can be a model's name: printable, as long as a request's may be, and not like an option."""
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
+        return False
+    return value.isprintable() and value == value.strip() and not value.startswith("-")
+
+
+def model() -> Rule:
+    """A model's name."""
+
+    def check(value: Any) -> str:
+        if not is_model(value := value.strip() if isinstance(value, str) else value):
+            raise ValueError("a model's name, like gpt-4o-mini")
+        return str(value)
+
+    return Rule("model", check, str.strip)
+
+
+def models(taken: frozenset[str]) -> Rule:
+    """A list of models' names, none of them *taken*."""
+
+    def check(value: Any) -> tuple[str, ...]:
+        found = [each.strip() if isinstance(each, str) else each for each in value] if _is_list(value) else [None]
+        if not all(map(is_model, found)):
+            raise ValueError('a list of models, like ["gpt-4o", "claude-sonnet-4-5"]')
+        if taken.intersection(found):
+            raise ValueError(f"a list of models other than {' and '.join(sorted(taken))}")
+        return tuple(map(str, found))
+
+    return Rule("list", check, _pieces)
+
+
+def dollars() -> Rule:
+    """An amount of US dollars, of a million at most."""
+
+    def check(value: Any) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1_000_000:
+            raise ValueError("a number of US dollars from 0 on, like 2.5")
+        return float(value)
+
+    return Rule("US dollars", check, _or_text(float))
+
+
+def price(make: type, members: Mapping[str, Rule]) -> Rule:
+    """What *make* makes of the numbers that *members* names: as a table, or as a list in that order.
+
+    The first two must be there. As a text they have commas or slashes between them.
+    """
+    front = list(members)[:2]
+    must = "US dollars for a million tokens of input and of output, like 2.5,10 or [2.5, 10.0]"
+
+    def check(value: Any) -> Any:
+        if isinstance(value, make):
+            return value
+        parts = value if isinstance(value, dict) else _by_name(value, list(members))
+        if not set(front) <= set(parts) <= set(members):
+            raise ValueError(must)
+        try:
+            return make(**{name: members[name].check(each) for name, each in parts.items()})
+        except ValueError:
+            raise ValueError(must) from None
+
+    def parse(text: str) -> Any:
+        return [float(each) if each.strip() else None for each in re.split("[,/]", text)]
+
+    return Rule("US dollars", check, _or_text(parse), members)
+
+
+def program() -> Rule:
+    """A program: by its name, to be looked for on PATH, or by its full path. It need not be there yet."""
+
+    def check(value: Any) -> str:
+        text = value if isinstance(value, str) and value.isprintable() else ""
+        if re.fullmatch(r"\w[\w.+-]*", text):
+            return text
+        if not (path := _expanded(text)).is_absolute():
+            raise ValueError("a program's name, like claude, or its full path")
+        return str(path)
+
+    return Rule("program", check, str.strip)
 
 
 def address() -> Rule:
@@ -194,6 +303,22 @@ def _expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # ~somebody who is not known here
         return Path()
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _pieces(text: str) -> list[str]:
+    """What stands between the commas of *text*."""
+    return [each for each in map(str.strip, text.split(",")) if each]
+
+
+def _by_name(value: Any, names: list[str]) -> dict[str, Any]:
+    """A list's members by *names*, without those that are None; nothing if it is no list, or too long."""
+    if not _is_list(value) or len(value) > len(names):
+        return {}
+    return {name: each for name, each in zip(names, value, strict=False) if each is not None}
 
 
 def _or_text(convert: Callable[[str], Any]) -> Callable[[str], Any]:

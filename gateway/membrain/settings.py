@@ -13,13 +13,19 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_type_hints
 
 from membrain.errors import Misconfigured
 from membrain.rules import (
+    Named,
     Rule,
     address,
+    dollars,
     existing_file,
     is_loopback,
     listed,
+    model,
+    models,
     names,
     one_of,
+    price,
+    program,
     seconds,
     switch,
     url,
@@ -40,6 +46,9 @@ WELL_KNOWN: Mapping[str, str] = {
 
 RESERVED = frozenset({"auto", "claude-cli", "default", "litellm", "local", "membrain"})
 """Names that a provider of the user's own cannot have."""
+
+AUTO = frozenset({"auto", "default"})
+"""Names that ask for whichever model fits, and so can stand for none."""
 
 _OWN_NAME = r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*"
 
@@ -126,11 +135,31 @@ class Anthropic:
 
 
 @dataclass(frozen=True)
+class ClaudeCli:
+    """Claude's own program, which has an account of its own."""
+
+    enabled: Annotated[bool, switch()] = True
+    """Whether the `claude` program answers where Anthropic has no key."""
+    path: Annotated[str, program()] = "claude"
+    """Which program that is: its name on PATH, or its full path."""
+    model: Annotated[str, model()] = "sonnet"
+    """Which model it is asked for when a request leaves that to it."""
+
+
+@dataclass(frozen=True)
 class Ollama:
     """Ollama."""
 
     url: Annotated[str, url(optional=True)] = "http://localhost:11434"
     """Where Ollama is; empty if it is not to be asked."""
+
+
+@dataclass(frozen=True)
+class LiteLLM:
+    """LiteLLM."""
+
+    enabled: Annotated[bool, switch()] = True
+    """Whether LiteLLM, if it is installed, answers for models that nobody else serves."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +181,58 @@ class Providers:
 
     openai: OpenAI = field(default_factory=OpenAI)
     anthropic: Anthropic = field(default_factory=Anthropic)
+    claude_cli: ClaudeCli = field(default_factory=ClaudeCli)
     ollama: Ollama = field(default_factory=Ollama)
+    litellm: LiteLLM = field(default_factory=LiteLLM)
     others: tuple[Compatible, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelPrice:
+    """What a model costs, in US dollars for a million tokens: `[prices."MODEL"]`."""
+
+    input: float
+    output: float
+    cached: float | None = None
+    """Of the input, what the provider had in its cache; None if that makes no difference."""
+    written: float | None = None
+    """Of the input, what the provider put into its cache; None if that makes no difference."""
+
+    def to_dict(self) -> dict[str, float]:
+        """The prices that were given, by name."""
+        return {name: each for name, each in vars(self).items() if each is not None}
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """Which models there are to choose from."""
+
+    fast: Annotated[tuple[str, ...], models(AUTO)] = ()
+    """The models of the tier `fast`, instead of those that are built in."""
+    balanced: Annotated[tuple[str, ...], models(AUTO)] = ()
+    """The models of the tier `balanced`, instead of those that are built in."""
+    best: Annotated[tuple[str, ...], models(AUTO)] = ()
+    """The models of the tier `best`, instead of those that are built in."""
+
+
+_PROVIDER = r"[a-z][a-z0-9_-]{0,79}"
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Who is asked first, and who next."""
+
+    prefer: Annotated[
+        tuple[str, ...],
+        listed(_PROVIDER, 'a list of providers, like ["anthropic", "ollama"]', {"claude-cli": "claude_cli"}),
+    ] = ()
+    """The providers that `auto` tries first, in this order; among the others the fastest."""
+    fallback: Annotated[bool, switch()] = True
+    """Whether the next candidate for `auto` is tried when one fails."""
+    breaker: Annotated[bool, switch()] = True
+    """Whether a provider that keeps failing is left alone for a while."""
+    attempts: Annotated[int, whole(1, 5, 3)] = 3
+    """How often providers are asked, all in all, before a request counts as failed."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +259,7 @@ class Limits:
     """The largest request that is read, in MiB."""
     depth: Annotated[int, whole(8, 1000, 100)] = 100
     """How deep a request's JSON may be nested."""
-    connect_seconds: Annotated[float, seconds(5)] = 5
+    connect_seconds: Annotated[float, seconds(3)] = 2.5
     """How long a provider may take to be reached."""
     first_byte_seconds: Annotated[float, seconds(60)] = 60
     """How long a provider may take to begin a streamed answer."""
@@ -216,6 +295,15 @@ class Log:
     """From which level on the log keeps lines."""
 
 
+_PRICE = price(ModelPrice, dict.fromkeys(("input", "output", "cached", "written"), dollars()))
+
+NAMED: Mapping[str, Named] = {
+    "aliases": Named(model(), "fast-code=gpt-4o-mini", AUTO),
+    "prices": Named(_PRICE, "my-model=1.0/2.0"),
+}
+"""The tables whose names are the user's own, with what may stand in them."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """All settings of one instance. `Settings()` is the defaults; `load` reads the file and the environment."""
@@ -233,6 +321,13 @@ class Settings:
     pii: Pii = field(default_factory=Pii)
     secrets: KeyStore = field(default_factory=KeyStore)
     providers: Providers = field(default_factory=Providers)
+    aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The model that a name of yours stands for: another model's name, another alias, or `auto`."""
+    prices: Mapping[str, ModelPrice] = field(default_factory=dict, hash=False)
+    """What a model costs, for a million tokens: input, output and, where they differ, cached and written input. Goes
+    before every other price."""
+    tiers: Tiers = field(default_factory=Tiers)
+    routing: Routing = field(default_factory=Routing)
     local: Local = field(default_factory=Local)
     limits: Limits = field(default_factory=Limits)
     egress: Egress = field(default_factory=Egress)
@@ -270,7 +365,8 @@ class Settings:
         return ("openai", "anthropic", *(each.name for each in self.providers.others))
 
     def items(self) -> Iterator[tuple[str, Any]]:
-        """Every setting by its dotted name, as `limits.body_mb`, with its value; your own providers' too."""
+        """Every setting by its dotted name, as `limits.body_mb`, with its value; also of your own providers,
+        aliases and prices."""
         yield from _leaves(self, "")
 
     def value(self, name: str) -> Any:
@@ -283,6 +379,7 @@ class Settings:
 
     def _known(self, name: str) -> str:
         known = [each for each, _ in self.items()]
+        name = ".".join(path_of(name))
         if name not in known:
             raise no_setting(name, known)
         return name
@@ -310,14 +407,31 @@ OWN = (("providers.NAME.url", None), ("providers.NAME.models", ()), ("providers.
 
 @cache
 def settings_table() -> tuple[SettingInfo, ...]:
-    """All settings with type, default, variable and sentence. `NAME` stands for a provider of the user's own."""
+    """All settings with type, default, variable and sentence. `NAME` stands for a name of the user's own."""
     rows = [(name, default) for name, default in Settings().items()]
     rows[_after(rows, "providers.") : 0] = [*OWN]
+    rows += [(f"{table}.NAME", None) for table in NAMED]
     return tuple(_described(name, default) for name, default in rows)
 
 
+def path_of(name: str) -> tuple[str, ...]:
+    """Where the setting *name* stands: `limits.body_mb` → ("limits", "body_mb").
+
+    Behind `aliases.` and `prices.` stands one name, dots and all; quotes around it, as TOML has them, are taken off.
+    """
+    table, dot, own = name.partition(".")
+    if table not in NAMED or not dot:
+        return tuple(name.split("."))
+    return table, own[1:-1] if own[:1] in {'"', "'"} and own[-1:] == own[:1] and len(own) > 2 else own
+
+
 def variable(name: str) -> str:
-    """The environment variable of a setting: `limits.body_mb` → `MEMBRAIN_LIMITS_BODY_MB`."""
+    """The environment variable of a setting: `limits.body_mb` → `MEMBRAIN_LIMITS_BODY_MB`.
+
+    All aliases have one together, as have all prices.
+    """
+    table, dot, _ = name.partition(".")
+    name = table if dot and table in NAMED else name
     return "MEMBRAIN_" + name.upper().replace(".", "_").replace("-", "_")
 
 
@@ -327,11 +441,16 @@ def spell(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple | list):
         return ",".join(value)
+    if isinstance(value, ModelPrice):
+        parts = [value.input, value.output, value.cached, value.written]
+        return ",".join("" if each is None else repr(each).removesuffix(".0") for each in parts).rstrip(",")
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _described(name: str, default: Any) -> SettingInfo:
     *sections, last = name.replace("NAME", "name").split(".")
+    if sections and (table := NAMED.get(sections[0])):
+        return SettingInfo(name, table.rule.kind, default, variable(name), _docs()["Settings", sections[0]])
     section = section_at(tuple(sections))
     assert section is not None  # the rows come from the sections
     also = tuple(each for each, target in WELL_KNOWN.items() if target == name)
@@ -372,8 +491,9 @@ def rules_in(section: type) -> Mapping[str, Rule]:
 
 @cache
 def sections_in(section: type) -> Mapping[str, type]:
-    """The sections inside *section*."""
-    return {name: hint for name, hint in _hints(section).items() if isinstance(hint, type) and is_dataclass(hint)}
+    """The sections inside *section*, by the names that the settings file has for them."""
+    found = {name.replace("_", "-"): hint for name, hint in _hints(section).items()}
+    return {name: hint for name, hint in found.items() if isinstance(hint, type) and is_dataclass(hint)}
 
 
 def section_at(path: tuple[str, ...]) -> type | None:
@@ -389,6 +509,8 @@ def section_at(path: tuple[str, ...]) -> type | None:
 
 def rule_at(path: tuple[str, ...]) -> Rule | None:
     """The rule of the setting at *path*; None if there is no such setting."""
+    if len(path) == 2 and (table := NAMED.get(path[0])):
+        return None if table.refusal(path[1]) else table.rule
     section = section_at(path[:-1])
     return rules_in(section).get(path[-1]) if section else None
 
@@ -399,10 +521,13 @@ def _leaves(section: Any, front: str) -> Iterator[tuple[str, Any]]:
     for name in rules_in(kind):
         yield front + name, getattr(section, name)
     for name in sections_in(kind):
-        yield from _leaves(getattr(section, name), f"{front}{name}.")
+        yield from _leaves(getattr(section, name.replace("-", "_")), f"{front}{name}.")
     if isinstance(section, Providers):
         for each in section.others:
             yield from _leaves(each, f"{front}{each.name}.")
+    if isinstance(section, Settings):
+        for table in NAMED:
+            yield from ((f"{table}.{name}", value) for name, value in getattr(section, table).items())
 
 
 def no_setting(name: str, known: Iterable[str], front: str = "") -> Misconfigured:

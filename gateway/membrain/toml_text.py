@@ -17,6 +17,7 @@ _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _SPACE = re.compile(r"[ \t]*")
 _REST_OF_LINE = re.compile(r"[^\n]*(?:\n|\Z)")
 _KEY = re.compile(r'"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|[A-Za-z0-9_-]+')
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCALAR = re.compile(
     r'"""(?:\\[\s\S]|[^\\])*?"{3,5}(?!")'  # a long string may end in quotes of its own
     r"|'''[\s\S]*?'{3,5}(?!')"
@@ -148,7 +149,7 @@ class Outline:
 
 
 def put(text: str, path: KeyPath, value: Any) -> str:
-    """*text* with *value* (a text, number, boolean or list of texts) at *path*, and nothing else changed.
+    """*text* with *value* (a text, number, boolean, list or table of such) at *path*, and nothing else changed.
 
     Raises `CannotEdit` if that would cost the comments; a text without comments is written anew instead.
     """
@@ -161,7 +162,7 @@ def put(text: str, path: KeyPath, value: Any) -> str:
         if not isinstance(table, dict):
             raise CannotEdit(f"{name} holds a value where a table should be")
     table[path[-1]] = value
-    return _first_that_reads(_with(Outline(text), path, literal(value)), wanted, text)
+    return _first_that_reads(_with(Outline(text), path, value), wanted, text)
 
 
 def drop(text: str, path: KeyPath) -> str:
@@ -180,6 +181,8 @@ def literal(value: Any) -> str:
     """*value* as TOML writes it, on one line."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{_written((name,))} = {literal(each)}' for name, each in value.items())} }}"
     import tomli_w
 
     return tomli_w.dumps({"x": value}).removeprefix("x = ").rstrip("\n")
@@ -209,27 +212,62 @@ def _pruned(table: dict[str, Any]) -> dict[str, Any]:
     return {name: each for name, each in inner.items() if each != {}}
 
 
-def _with(outline: Outline, path: KeyPath, value: str) -> Iterator[str]:
+def _with(outline: Outline, path: KeyPath, value: Any) -> Iterator[str]:
     """Ways to write *value* at *path*, the most natural first."""
     text = outline.text
     if spot := outline.spots.get(path):
-        yield text[: spot.start] + value + text[spot.end :]
+        yield text[: spot.start] + literal(value) + text[spot.end :]
+    elif isinstance(value, dict) and outline.line(path):
+        yield _member_by_member(outline, path, value)
     else:
-        table, line = path[:-1], f"{_bare(path[-1:])} = {value}"
+        table, line = path[:-1], f"{_written(path[-1:])} = {literal(value)}"
         if table in outline.ends:
             yield _inserted(text, outline.ends[table], line, gap=not table)
-        yield _inserted(text, len(text), f"[{_bare(table)}]\n{line}", gap_before=bool(text))
-        yield _inserted(text, outline.ends[()], f"{_bare(path)} = {value}")
+        yield _inserted(text, len(text), f"[{_written(table)}]\n{line}", gap_before=bool(text))
+        yield _inserted(text, outline.ends[()], f"{_written(path)} = {literal(value)}")
+
+
+def _member_by_member(outline: Outline, path: KeyPath, value: dict[str, Any]) -> str:
+    """*value* put where the file has `[path]`, or dotted keys below *path*: what stays keeps its line."""
+    text, depth = outline.text, len(path)
+    there = {name[depth] for name in (*outline.spots, *outline.headers) if name[:depth] == path and len(name) > depth}
+    for name, each in value.items():
+        text = put(text, (*path, name), each)
+    for name in there - set(value):
+        text = drop(text, (*path, name))
+    return text
 
 
 def _without(outline: Outline, path: KeyPath) -> Iterator[str]:
-    """The text without the lines of *path*, if they hold nothing else."""
-    text = outline.text
-    if spot := outline.spots.get(path):
-        begin = text.rfind("\n", 0, spot.key) + 1
-        rest = _ALONE.match(text, spot.end)
-        if rest and not text[begin : spot.key].strip():
-            yield text[:begin] + text[rest.end() :]
+    """The text without the lines of *path* and of all below it, if they hold nothing else."""
+    lines = [*_lines_of_keys(outline, path), *_lines_of_headers(outline, path)]
+    if lines and None not in lines:
+        text = outline.text
+        for begin, end in sorted((line for line in lines if line), reverse=True):
+            text = text[:begin] + text[end:]
+        yield text
+
+
+def _lines_of_keys(outline: Outline, path: KeyPath) -> Iterator[tuple[int, int] | None]:
+    """From where to where the lines of each key at or below *path* go; None for one that shares its lines."""
+    behind = 0
+    below = (spot for name, spot in outline.spots.items() if name[: len(path)] == path)
+    for spot in sorted(below, key=lambda each: each.key):
+        if spot.key < behind:
+            continue  # inside an inline table that goes as a whole
+        behind = spot.end
+        begin = outline.text.rfind("\n", 0, spot.key) + 1
+        rest = _ALONE.match(outline.text, spot.end)
+        yield (begin, rest.end()) if rest and not outline.text[begin : spot.key].strip() else None
+
+
+def _lines_of_headers(outline: Outline, path: KeyPath) -> Iterator[tuple[int, int]]:
+    """From where to where the lines of `[path]`, and of each table in it, go."""
+    for name, offset in outline.headers.items():
+        if name[: len(path)] == path:
+            line = _REST_OF_LINE.match(outline.text, offset)
+            assert line is not None  # it matches everywhere
+            yield outline.text.rfind("\n", 0, offset) + 1, line.end()
 
 
 def _inserted(text: str, at: int, lines: str, *, gap: bool = False, gap_before: bool = False) -> str:
@@ -246,9 +284,9 @@ def _inserted(text: str, at: int, lines: str, *, gap: bool = False, gap_before: 
     return before + middle + after
 
 
-def _bare(path: KeyPath) -> str:
-    """*path* as TOML writes it; our own names need no quotes."""
-    return ".".join(path)
+def _written(path: KeyPath) -> str:
+    """*path* as TOML writes it, with quotes where a name needs them."""
+    return ".".join(name if _BARE.fullmatch(name) else literal(name) for name in path)
 
 
 def _unquoted(key: str) -> str:

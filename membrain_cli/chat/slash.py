@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,11 +18,12 @@ from typing import Any, Protocol
 
 from membrain.errors import Misconfigured
 from membrain.places import write_private
-from membrain.records import AuditRecord
+from membrain.records import AuditRecord, Candidate
 from membrain_cli import daemon
 from membrain_cli.chat.session import ANSWER, Session, nothing_left, receipt
 from membrain_cli.chat.tell import left_line, line, sent_lines
 from membrain_cli.console import Console, Exit
+from membrain_cli.listing import aligned
 
 OFF = "off"
 ALL = "all"
@@ -30,6 +31,9 @@ TIERS = ("fast", "balanced", "best")
 LARGEST = 50_000_000
 """Bytes of a conversation that is opened."""
 FORMAT = "membrain chat 1"
+REPLAY = "membrain route explain --replay {}"
+SHORT = 6
+"""Signs of an exchange's id that a person is shown."""
 SEEN_HERE = "local"
 """What is on record of a value that a model on this machine saw."""
 
@@ -65,6 +69,11 @@ def answered(session: Session) -> str:
 def tried(session: Session) -> str:
     """May be used once a question was on its way, whatever became of it."""
     return "" if session.answering or session.draft else "Nothing was asked yet."
+
+
+def taken(session: Session) -> str:
+    """May be used once the gateway has taken a question."""
+    return "" if session.answering else "Nobody was asked yet."
 
 
 def nothing(_session: Session, _begun: str) -> list[str]:
@@ -293,6 +302,34 @@ def given_line(record: AuditRecord) -> str:
     return "It was given this, with the values themselves for placeholders:" if seen else "It was given:"
 
 
+def why(talk: Talk, _nothing: str) -> None:
+    """Why that model answered the last question, and who was there for it too."""
+    console, record = talk.console, talk.session.last_exchange()
+    if record.decision is None or record.cached:
+        told = "The cache knew the answer." if record.cached else f"Nobody was asked: it was {ended(record)}."
+        return console.out(told)
+    chain = record.decision.chain
+    states = states_of(record, chain)
+    for told in aligned([[each.model, each.provider, states[each], each.reason] for each in chain], edge=""):
+        console.out(told)
+    dropped = [each.reason for each in record.decision.candidates if not each.kept]
+    if dropped:
+        were = "more was" if len(dropped) == 1 else "more were"
+        console.out(f"{len(dropped)} {were} dropped: {'; '.join(dict.fromkeys(dropped))}.")
+    return console.say(f"All of it, by today's rules:  {console.style(REPLAY.format(record.id[:SHORT]), 'accent')}")
+
+
+def ended(record: AuditRecord) -> str:
+    """How an exchange ended, and over what."""
+    return f"{record.outcome} ({record.error.replace('_', ' ')})" if record.error else record.outcome
+
+
+def states_of(record: AuditRecord, chain: Sequence[Candidate]) -> dict[Candidate, str]:
+    """What became of each candidate that might be asked."""
+    ends = {(each.model, each.provider): "failed" if each.error else "chosen" for each in record.attempts}
+    return {each: ends.get((each.model, each.provider), "fallback") for each in chain}
+
+
 def cost(talk: Talk, _nothing: str) -> None:
     """What it came to: the last exchange, and all."""
     session, console = talk.session, talk.console
@@ -361,6 +398,7 @@ TABLE = (
     Slash("save", "FILE", "keep the conversation in a file", save, when=answered, choices=files),
     Slash("open", "FILE", "go on with a saved conversation", open_, choices=files),
     Slash("sent", "[all]", "what left this machine with the last question", sent, when=tried, choices=one_of(ALL)),
+    Slash("why", "", "why that model answered the last question", why, when=taken),
     Slash("cost", "", "what the last answer and all of them cost", cost),
     Slash("help", "", "this list", help_),
     Slash("quit", "", "leave, as ctrl-d does", quit_),

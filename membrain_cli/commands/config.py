@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,10 +30,13 @@ ALWAYS = ("port", "tier", "auth.mode")
 
 
 def names(incomplete: str) -> list[tuple[str, str]]:
-    """Settings for the shell's completion, with their sentences."""
-    from membrain.config import settings_table
+    """Settings for the shell's completion, with their sentences; those of the user's own naming with their values."""
+    from membrain.config import load, settings_table, spell
 
-    return [(row.name, row.doc) for row in settings_table() if row.name.startswith(incomplete)]
+    found = {row.name: row.doc for row in settings_table()}
+    with contextlib.suppress(Misconfigured):
+        found = {name: spell(value) for name, value in load().items()} | found
+    return [(name, told) for name, told in found.items() if name.startswith(incomplete)]
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, autocompletion=names)]
@@ -129,7 +133,8 @@ def unset(name: Name) -> None:
     if shell.json:
         shell.record({"name": name, "was_set": was_there, "value": now})
     elif was_there:
-        shell.say(f"{shell.glyph('fine')} {name}: {now} again.{note}")
+        said = f"{name} is gone" if now is None else f"{name}: {now} again"
+        shell.say(f"{shell.glyph('fine')} {said}.{note}")
     else:
         shell.say(f"{shell.glyph('none')} {name} was not in the settings file.")
 
@@ -144,7 +149,7 @@ def told_before(environ: Mapping[str, str], name: str) -> str | None:
         return None
 
 
-AT_ONCE = ("providers.", "secrets.")
+AT_ONCE = ("providers.", "secrets.", "aliases.", "prices.", "routing.", "tier", "pii.")
 """How the settings begin that a running gateway reads anew when it is asked to."""
 
 

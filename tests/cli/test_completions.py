@@ -67,6 +67,10 @@ def in_bash(line: str, environ: dict[str, str]) -> list[str]:
         ("membrain up --fo", ["--foreground"]),
         ("membrain --js", ["--json"]),
         ("membrain audit show zz", []),
+        ("membrain mo", ["models"]),
+        ("membrain route ", ["explain", "tiers"]),
+        ("membrain route explain --tier b", ["balanced", "best"]),
+        ("membrain route explain gp", []),
     ],
 )
 def test_bash_offers_what_fits(line: str, offered: list[str], shell_environ: dict[str, str]) -> None:

@@ -28,6 +28,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "MEMBRAIN_LIMITS_WHOLE_SECONDS": "0.5",
         "MEMBRAIN_LIMITS_IDLE_SECONDS": "0.5",
         "MEMBRAIN_LIMITS_ANSWER_MB": "4",
+        "MEMBRAIN_ROUTING_ATTEMPTS": "1",
     }
     with Sink() as sink, Served(home, sink, **short) as served:
         yield served

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 import traceback
@@ -10,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
-from membrain.config import load, ollama_url, save, settings_table, unset, variable
+from membrain.config import load, ollama_url, save, settings_table, spell, unset, variable
 from membrain.errors import Misconfigured
 from membrain.places import Places
+from membrain.settings import NAMED, ModelPrice
 
 SAMPLES: dict[str, tuple[str, Any]] = {
     "host": ("::1", "::1"),
@@ -34,6 +39,10 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "providers.openai.url": ("https://one.example/v1", "https://one.example/v1"),
     "providers.anthropic.url": ("https://two.example", "https://two.example"),
     "providers.ollama.url": ("http://127.0.0.1:1234", "http://127.0.0.1:1234"),
+    "providers.claude-cli.enabled": ("off", False),
+    "providers.claude-cli.path": ("/opt/claude code/claude", "/opt/claude code/claude"),
+    "providers.claude-cli.model": ("opus", "opus"),
+    "providers.litellm.enabled": ("no", False),
     "providers.NAME.url": ("https://own.example/v1", "https://own.example/v1"),
     "providers.NAME.models": ("a,b/c", ("a", "b/c")),
     "providers.NAME.local": ("yes", True),
@@ -54,6 +63,15 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "egress.proxy": ("http://proxy.corp:3128", "http://proxy.corp:3128"),
     "egress.ca_file": (__file__, __file__),
     "log.level": ("debug", "debug"),
+    "tiers.fast": ("gpt-4o-mini,ollama/llama3", ("gpt-4o-mini", "ollama/llama3")),
+    "tiers.balanced": ("gpt-4o", ("gpt-4o",)),
+    "tiers.best": ("o1, o3", ("o1", "o3")),
+    "routing.prefer": ("ollama,claude-cli,groq", ("ollama", "claude_cli", "groq")),
+    "routing.fallback": ("off", False),
+    "routing.breaker": ("off", False),
+    "routing.attempts": ("5", 5),
+    "aliases.NAME": ("gpt-4o-mini", "gpt-4o-mini"),
+    "prices.NAME": ("1/2.5", ModelPrice(1.0, 2.5)),
 }
 """For each setting a text and its value, other than the default; a new setting needs a line here."""
 
@@ -85,7 +103,8 @@ def test_there_is_a_sample_of_every_setting() -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_setting_can_be_set_in_the_environment(places: Places, name: str) -> None:
     text, value = SAMPLES[name]
-    environ = {variable(name.replace("NAME", "my-box")): text}
+    front = "my-box=" if name.partition(".")[0] in NAMED else ""
+    environ = {variable(name.replace("NAME", "my-box")): front + text}
     if name.startswith("providers.") and name.endswith((".models", ".local")):
         environ["MEMBRAIN_PROVIDERS_MY_BOX_URL"] = "https://own.example"
     settings = load(environ, places)
@@ -248,6 +267,70 @@ def test_keys_come_with_the_settings_and_only_when_asked_for(places: Places) -> 
             "[providers.local]\nurl = 'https://x.example'\n",
             'config.toml line 1: "local" cannot be the name of a provider of yours; small letters, digits and dashes',
         ),
+        (
+            "[providers.claude_cli]\nenabled = false\n",
+            'config.toml line 1: "providers.claude_cli" is no setting. Did you mean providers.claude-cli.',
+        ),
+        (
+            "[providers.claude-cli]\n\npath = './claude'\n",
+            'config.toml line 3: providers.claude-cli.path is "./claude"; it must be a program\'s name, like claude',
+        ),
+        ("[tiers]\nfats = ['a']\n", 'config.toml line 2: "tiers.fats" is no setting. Did you mean tiers.fast?'),
+        (
+            "[tiers]\nfast = ['auto']\n",
+            "config.toml line 2: tiers.fast is a list; it must be a list of models other than auto and default",
+        ),
+        (
+            "[routing]\nattempts = 6\n",
+            "config.toml line 2: routing.attempts is 6; it must be a whole number from 1 to 5, like 3",
+        ),
+        (
+            "[routing]\nprefer = ['Anthropic, Inc.']\n",
+            'config.toml line 2: routing.prefer is a list; it must be a list of providers, like ["anthropic"',
+        ),
+        (
+            "[aliases]\na = 'x'\n\nb = 7\n",
+            "config.toml line 4: aliases.b is 7; it must be a model's name, like gpt-4o-mini",
+        ),
+        (
+            '[aliases]\na = "x\\r\\nhost: y"\n',
+            "config.toml line 2: aliases.a cannot be used as it is; it must be a model's name",
+        ),
+        ("aliases = 'x'\n", "config.toml line 1: aliases is a table; write [aliases] and its settings below it"),
+        (
+            "[aliases]\ndefault = 'x'\n",
+            'config.toml line 2: "default" cannot be a name in [aliases]; auto and default have a meaning already',
+        ),
+        (
+            '[aliases]\n"a\\nb" = "x"\n',
+            'config.toml line 2: "…" cannot be a name in [aliases]; it must be printable, without quotes, and have 256',
+        ),
+        (
+            "[aliases]\ngpt-4.1 = 'x'\n",
+            'config.toml line 2: aliases.gpt-4 has nothing named 1. A name with dots needs quotes, like "gpt-4.1".',
+        ),
+        (
+            "[aliases]\nx = 'gpt-4o'\na = 'b'\nb = 'c'\nc = 'a'\n",
+            "config.toml line 3: aliases.a goes in a circle: a → b → c → a",
+        ),
+        ("[aliases]\na = 'a'\n", "config.toml line 2: aliases.a goes in a circle: a → a"),
+        (
+            "[prices]\n\nm = [1, -2]\n",
+            "config.toml line 3: prices.m is a list; it must be US dollars for a million tokens of input and of output",
+        ),
+        ("[prices.m]\ninput = 1\n", "config.toml line 1: prices.m is a table; it must be US dollars for a million"),
+        (
+            "[prices.m]\ninput = 1\n# and\noutput = 'two'\n",
+            'config.toml line 4: prices.m.output is "two"; it must be a number of US dollars from 0 on, like 2.5',
+        ),
+        (
+            "[prices.m]\ninput = 1\noutptu = 2\n",
+            "config.toml line 3: prices.m has nothing named outptu. Did you mean output?",
+        ),
+        (
+            "[prices]\ngpt-4.1 = [1, 2]\n",
+            'config.toml line 2: prices.gpt-4 has nothing named 1. A name with dots needs quotes, like "gpt-4.1".',
+        ),
         ("[providers.openai]\nmodels = []\n", 'config.toml line 2: "providers.openai.models" is no setting.'),
         ("port = 1\nport = 2\n", "config.toml line 2 is not TOML: Cannot overwrite a value"),
         ("[auth]\nmode = \n", "config.toml line 2 is not TOML: Invalid value"),
@@ -278,6 +361,19 @@ def test_a_mistake_in_the_file_is_named_with_its_line(places: Places, text: str,
             "MEMBRAIN_PROVIDERS_OPENAI_MODELS sets nothing. Did you mean MEMBRAIN_PROVIDERS_OPENAI_URL?",
         ),
         ("MEMBRAIN_PROVIDERS_LOCAL_URL", "https://x.example", "MEMBRAIN_PROVIDERS_LOCAL_URL sets nothing."),
+        (
+            "MEMBRAIN_ALIASES",
+            "a=b,c",
+            "MEMBRAIN_ALIASES must be entries like fast-code=gpt-4o-mini, with commas between them",
+        ),
+        ("MEMBRAIN_ALIASES", "auto=b", 'MEMBRAIN_ALIASES: "auto" cannot be a name in [aliases]; auto and default have'),
+        ("MEMBRAIN_ALIASES", "=b", 'MEMBRAIN_ALIASES: "" cannot be a name in [aliases]; it must be printable'),
+        ("MEMBRAIN_ALIASES", "a=", 'MEMBRAIN_ALIASES: aliases.a is ""; it must be a model\'s name'),
+        ("MEMBRAIN_ALIASES", "a=b, a=c", "MEMBRAIN_ALIASES sets aliases.a twice"),
+        ("MEMBRAIN_ALIASES", "a=b,b=a", "MEMBRAIN_ALIASES: aliases.a goes in a circle: a → b → a"),
+        ("MEMBRAIN_ALIASES_FAST", "a", "MEMBRAIN_ALIASES_FAST sets nothing. Did you mean MEMBRAIN_ALIASES?"),
+        ("MEMBRAIN_PRICES", "a=1", "MEMBRAIN_PRICES: prices.a is a list; it must be US dollars for a million tokens"),
+        ("MEMBRAIN_PRICES", "a=b/c", 'MEMBRAIN_PRICES: prices.a is "b/c"; it must be US dollars for a million tokens'),
         (
             "MEMBRAIN_PROVIDERS_GROQ_MODELS",
             "a",
@@ -319,6 +415,13 @@ CANARY = "sk-canary-7f3a9c0b11d24e88"
         (f"port = '{CANARY}'\n", "membrain config edit"),
         (f"tier = '{CANARY}'\n", "membrain config edit"),
         (f'"{CANARY}" = 1\n', "membrain config edit"),
+        (f'aliases."{CANARY}" = 1\n', "membrain config edit"),
+        (f"[aliases]\n'{CANARY}' = '{CANARY}'\n", "membrain config edit"),
+        (f"[aliases]\n'a\"b' = '{CANARY}'\n", "membrain config edit"),
+        (f"prices.'{CANARY}' = ['{CANARY}']\n", "membrain config edit"),
+        (f"prices.m = {{ input = '{CANARY}' }}\n", "membrain config edit"),
+        (f"prices.m = {{ {CANARY} = 1 }}\n", "membrain config edit"),
+        (f"routing.prefer = ['{CANARY}!']\n", "membrain config edit"),
         (f"{CANARY}\n", "membrain config edit"),
         (f"port = {CANARY}\n", "membrain config edit"),
     ],
@@ -337,6 +440,8 @@ def test_a_key_in_the_file_is_refused_and_never_shown(places: Places, text: str,
         ("MEMBRAIN_PROVIDERS_ANTHROPIC_KEY", "membrain keys set anthropic"),
         ("MEMBRAIN_PROVIDERS_GROQ_API_KEY", "membrain keys set NAME"),
         ("MEMBRAIN_PORT", "unset MEMBRAIN_PORT"),
+        ("MEMBRAIN_ALIASES", "unset MEMBRAIN_ALIASES"),
+        ("MEMBRAIN_PRICES", "unset MEMBRAIN_PRICES"),
         ("MEMBRAIN_PROVIDERS_OPENAI_URL", "unset MEMBRAIN_PROVIDERS_OPENAI_URL"),
         ("UPSTREAM_OPENAI_URL", "unset UPSTREAM_OPENAI_URL"),
     ],
@@ -379,6 +484,148 @@ def test_a_file_of_another_user_is_refused(places: Places, monkeypatch: pytest.M
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 2)
     with pytest.raises(Misconfigured, match="can be changed by another user"):
         load({}, places)
+
+
+# ---------------------------------------------------------------- names of the user's own
+
+MANY = """\
+[aliases]
+fast = "code"
+"code" = "gpt-4o-mini"
+"writing/v1.5" = 'fast'   # two steps
+any = "auto"
+
+[prices]
+short = [1, 2.5]
+cached = [1, 2, 0.1]
+all = [1, 2, 0.1, 1.25]
+inline = { input = 1, output = 2, written = 3 }
+[prices."gpt-4.1"]
+input = 2
+output = 8.0
+"""
+
+
+def test_chains_of_aliases_lead_to_their_end(places: Places) -> None:
+    settings = load({}, written(places, MANY))
+    assert settings.aliases == {
+        "fast": "gpt-4o-mini", "code": "gpt-4o-mini", "writing/v1.5": "gpt-4o-mini", "any": "auto",
+    }  # fmt: skip
+
+
+def test_a_price_may_be_a_list_or_a_table(places: Places) -> None:
+    assert load({}, written(places, MANY)).prices == {
+        "short": ModelPrice(1.0, 2.5),
+        "cached": ModelPrice(1.0, 2.0, 0.1),
+        "all": ModelPrice(1.0, 2.0, 0.1, 1.25),
+        "inline": ModelPrice(1.0, 2.0, written=3.0),
+        "gpt-4.1": ModelPrice(2.0, 8.0),
+    }
+
+
+def test_the_environment_adds_to_the_file_and_wins_name_by_name(places: Places) -> None:
+    environ = {
+        "MEMBRAIN_ALIASES": " code = o3 , azure=azure/gpt-4?a=b,, ",
+        "MEMBRAIN_PRICES": "short=3/4,x/y.z=1/2//0",
+    }
+    settings = load(environ, written(places, MANY))
+    assert settings.aliases["fast"] == settings.aliases["code"] == "o3", "a chain goes on through the environment"
+    assert settings.aliases["azure"] == "azure/gpt-4?a=b"
+    assert settings.prices["short"] == ModelPrice(3.0, 4.0)
+    assert settings.prices["x/y.z"] == ModelPrice(1.0, 2.0, None, 0.0)
+    assert len(settings.prices) == 6
+    told = [settings.origin(name) for name in ("aliases.code", "aliases.fast", "prices.short", "prices.gpt-4.1")]
+    assert told == ["MEMBRAIN_ALIASES", "config.toml", "MEMBRAIN_PRICES", "config.toml"]
+
+
+def test_a_circle_through_file_and_environment_is_refused(places: Places) -> None:
+    written(places, "[aliases]\na = 'b'\n")
+    with pytest.raises(Misconfigured, match=r"goes in a circle: a → b → a") as caught:
+        load({"MEMBRAIN_ALIASES": "b=a"}, places)
+    assert caught.value.hint == "membrain config edit"
+
+
+def test_a_circle_is_not_saved(places: Places) -> None:
+    written(places, MANY)
+    with pytest.raises(Misconfigured, match=r"fast → code → writing/v1\.5 → fast"):
+        save(places, "aliases.code", "writing/v1.5")
+    assert places.config_file.read_text() == MANY
+
+
+def test_an_alias_is_no_half_of_a_provider(places: Places) -> None:
+    """Their names may end like the settings of a provider."""
+    save(places, "aliases.my.models", "gpt-4o")
+    save(places, "prices.my.local", "1,2")
+    assert load({}, places).aliases == {"my.models": "gpt-4o"}
+
+
+def test_a_price_is_changed_where_it_stands(places: Places) -> None:
+    written(places, f"# mine\n{MANY}# theirs\n")
+    save(places, "prices.gpt-4.1", "3,9,0.5")
+    save(places, "prices.short", "7,8")
+    after = places.config_file.read_text()
+    assert '[prices."gpt-4.1"]\ninput = 3.0\noutput = 9.0\n' in after
+    assert "short = { input = 7.0, output = 8.0 }\n" in after
+    assert after.startswith("# mine\n")
+    assert load({}, places).prices["gpt-4.1"] == ModelPrice(3.0, 9.0, 0.5)
+    assert unset(places, "prices.gpt-4.1")
+    assert "gpt-4.1" not in places.config_file.read_text()
+    assert "# theirs\n" in places.config_file.read_text()
+
+
+OWN_NAMES = st.text(st.characters(categories=["L", "N", "P", "S"], exclude_characters="\"'"), min_size=1, max_size=12)
+AMOUNTS = st.floats(0, 1_000_000)
+CHANGES = st.lists(
+    st.tuples(st.just("aliases"), OWN_NAMES, OWN_NAMES)
+    | st.tuples(
+        st.just("prices"), OWN_NAMES, st.builds(ModelPrice, AMOUNTS, AMOUNTS, st.none() | AMOUNTS, st.none() | AMOUNTS)
+    ),
+    max_size=6,
+)
+
+
+@pytest.mark.parametrize("front", ["", "# mine\n", MANY, "[aliases] # x\n\n[prices]\n", "aliases.q = 'r' # x\n"])
+@examples(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=CHANGES)
+def test_what_is_set_as_a_text_is_read_back_equal(
+    places: Places, front: str, changes: list[tuple[str, str, Any]]
+) -> None:
+    """Whatever the names, in whichever order, next to whatever stood there."""
+    settings = load({}, written(places, front))
+    expected = dict(settings.items())
+    for table, own, value in changes:
+        name = f"{table}.{own}"
+        try:
+            kept = save(places, name, spell(value))
+        except Misconfigured as error:
+            assert re.search("circle|cannot be a name|cannot be used|it must be a model", error.message)  # noqa: PT017
+            continue
+        assert kept == value
+        expected[name] = value
+    found = dict(load({}, places).items())
+    steps = {name: value for name, value in expected.items() if name.startswith("aliases.")}
+    for name, end in expected.items():
+        while name in steps and f"aliases.{end}" in steps:
+            end = steps[f"aliases.{end}"]  # noqa: PLW2901  # one step on
+        assert found[name] == end
+    assert found.keys() == expected.keys()
+    assert "# " not in front or "# " in places.config_file.read_text()
+    for table, own, _ in changes:
+        unset(places, f"{table}.{own}")
+    assert not {f"{table}.{own}" for table, own, _ in changes} & load({}, places).origins.keys()
+
+
+def test_the_examples_of_the_page_work(places: Places) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    settings = load({}, written(places, "\n".join(shown)))
+    assert settings.aliases["writing/v1.5"] == "gpt-4o-mini"
+    assert settings.prices["gpt-4.1"] == ModelPrice(2.0, 8.0, 0.5)
+    for name, value in re.findall(r"`membrain config set (\S+) (\S+)`", page):
+        save(places, name, value)
+    variables = dict(re.findall(r'`(MEMBRAIN_[A-Z]+)="(.*?)"`', page))
+    assert set(variables) == {"MEMBRAIN_ALIASES", "MEMBRAIN_PRICES"}
+    assert load(variables, places).aliases["any"] == "auto"
 
 
 # ---------------------------------------------------------------- writing

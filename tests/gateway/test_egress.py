@@ -459,6 +459,24 @@ async def test_closing_does_not_wait_for_what_may_still_come(sink: Sink) -> None
     assert await was_closed(sink)
 
 
+async def test_a_provider_that_is_closed_while_a_stream_ends_breaks_nothing(
+    sink: Sink, egress: Egress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiohttp then says so with a RuntimeError, now and then: here always."""
+
+    async def closed() -> bytes:
+        raise RuntimeError("Connection closed.")
+
+    reply = await egress.upstream("x", sink.url).post(
+        CHAT, json.dumps({"model": "stall-mid", "stream": True}).encode(), FREE, stream=True
+    )
+    await reply.piece()
+    monkeypatch.setattr(reply._response.content, "readany", closed)
+    reply.leave()
+    (rest,) = egress._rests
+    assert await asyncio.gather(rest, return_exceptions=True) == [None]
+
+
 # --- packed answers
 
 
@@ -744,6 +762,13 @@ async def test_a_child_has_a_group_and_an_environment_of_its_own(egress: Egress)
     group, pid = (await talker.stdout.read()).split()
     assert group == pid == str(talker.pid).encode()
     await talker.wait()
+
+
+async def test_a_child_works_where_it_is_told_and_nobody_hears_its_complaints(egress: Egress, tmp_path: Path) -> None:
+    child = await egress.spawn(["/bin/sh", "-c", "pwd; echo complaint >&2"], {}, cwd=str(tmp_path))
+    said, complained = await child.communicate()
+    assert said.decode().strip().endswith(tmp_path.name)
+    assert complained is None
 
 
 async def test_closing_ends_a_child_and_its_own_children() -> None:

@@ -11,11 +11,41 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from membrain.rules import Rule, address, existing_file, is_loopback, names, one_of, seconds, switch, url, whole
+from membrain.rules import (
+    Named,
+    Rule,
+    address,
+    dollars,
+    existing_file,
+    is_loopback,
+    listed,
+    model,
+    models,
+    names,
+    one_of,
+    price,
+    program,
+    seconds,
+    switch,
+    url,
+    whole,
+)
 
 unhurried = examples(deadline=None)
 PORT = whole(1, 65_535, 8001)
 TIER = one_of("fast", "best", quality="best")
+MODELS = models(frozenset({"auto"}))
+PRICE = price(dict, dict.fromkeys(("input", "output", "cached", "written"), dollars()))
+
+
+class Cost:
+    """What a price becomes."""
+
+    def __init__(self, input: float, output: float, cached: float = 0.0, written: float = 0.0) -> None:
+        self.all = (input, output, cached, written)
+
+
+PREFER = listed("[a-z_]+", "providers", {"claude-cli": "claude_cli"})
 
 
 def read(rule: Rule, text: str) -> Any:
@@ -53,6 +83,17 @@ def read(rule: Rule, text: str) -> Any:
         (url(any_host=True), "http://proxy.corp:3128", "http://proxy.corp:3128"),
         (existing_file(), "", ""),
         (existing_file(), __file__, __file__),
+        (model(), " openai/gpt-4.1:free ", "openai/gpt-4.1:free"),
+        (model(), "ä model", "ä model"),
+        (model(), "m" * 256, "m" * 256),
+        (MODELS, "a, b/c,", ("a", "b/c")),
+        (MODELS, "", ()),
+        (PREFER, "ollama,claude-cli", ("ollama", "claude_cli")),
+        (dollars(), "2", 2.0),
+        (dollars(), "0", 0.0),
+        (program(), "claude", "claude"),
+        (program(), "claude-2.1", "claude-2.1"),
+        (program(), "/opt/my tools/claude", "/opt/my tools/claude"),
     ],
 )
 def test_a_text_becomes_the_value_it_means(rule: Rule, text: str, value: Any) -> None:
@@ -89,11 +130,71 @@ def test_a_text_becomes_the_value_it_means(rule: Rule, text: str, value: Any) ->
         (existing_file(), "/no/such/file", "the full path of a file that is there"),
         (existing_file(), "~nobody-of-that-name/ca.pem", "the full path of a file that is there"),
         (existing_file(), 1, "the full path of a file that is there"),
+        *(
+            (model(), bad, "a model's name, like gpt-4o-mini")
+            for bad in ("", " ", 1, "a\r\nb", "a\x00", "m" * 257, "-m")
+        ),
+        (MODELS, "a", 'a list of models, like ["gpt-4o", "claude-sonnet-4-5"]'),
+        (MODELS, ["a", 1], 'a list of models, like ["gpt-4o", "claude-sonnet-4-5"]'),
+        (MODELS, ["a", "b\nc"], 'a list of models, like ["gpt-4o", "claude-sonnet-4-5"]'),
+        (MODELS, ["a", "auto"], "a list of models other than auto"),
+        *((dollars(), bad, "a number of US dollars from 0 on, like 2.5") for bad in (-1, "1", True, float("nan"))),
+        *((dollars(), bad, "a number of US dollars from 0 on, like 2.5") for bad in (float("inf"), 10**400)),
+        *(
+            (program(), bad, "a program's name, like claude, or its full path")
+            for bad in ("", "./claude", "bin/claude", "..", "-c", "a b", "/x\0y", 1, None)
+        ),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_with_what_it_must_be(rule: Rule, value: Any, must: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(must)}$"):
         rule.check(value)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("1.0,2.0", {"input": 1.0, "output": 2.0}),
+        ("1/2", {"input": 1.0, "output": 2.0}),
+        (" 1 , 2 , 0.5 ", {"input": 1.0, "output": 2.0, "cached": 0.5}),
+        ("1,2,,3", {"input": 1.0, "output": 2.0, "written": 3.0}),
+        ([1, 2], {"input": 1.0, "output": 2.0}),
+        ((1, 2.5, 0, 4), {"input": 1.0, "output": 2.5, "cached": 0.0, "written": 4.0}),
+    ],
+)
+def test_a_price_is_read_from_a_text_or_a_list(given: Any, found: dict[str, float]) -> None:
+    assert PRICE.check(PRICE.parse(given) if isinstance(given, str) else given) == found
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "1", "1,", ",1", "a,b", "1,2,3,4,5", [], [1], [1, -2], [1, "2"], [True, 1], [1, float("inf")], 1, None],
+)
+def test_what_is_no_price_is_refused(value: Any) -> None:
+    rule = price(Cost, PRICE.members)
+    with pytest.raises(
+        ValueError, match=r"^US dollars for a million tokens of input and of output, like 2\.5,10 or \["
+    ):
+        rule.check(rule.parse(value) if isinstance(value, str) else value)
+
+
+@pytest.mark.parametrize("name", ["a", "gpt-4.1", "a/b:c", "ä b", "openai", "m" * 256])
+def test_a_name_of_ones_own_is_what_a_model_may_be_called(name: str) -> None:
+    assert Named(model(), "a=b", frozenset({"auto"})).refusal(name) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["", " a", "a ", "a\nb", "a\rb", "\x1b[2J", "\u202eab", 'a"b', "it's", "-x", "m" * 257]
+)
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    assert Named(model(), "a=b").refusal(name).startswith("it must be printable, without quotes")
+
+
+def test_a_name_that_has_a_meaning_is_refused() -> None:
+    assert (
+        Named(model(), "a=b", frozenset({"auto", "default"})).refusal("auto")
+        == "auto and default have a meaning already"
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +278,8 @@ def test_only_what_is_surely_this_machine_is_loopback(host: str, is_so: bool) ->
 @given(st.text())
 def test_no_text_breaks_a_rule(text: str) -> None:
     """Whatever comes in, it is taken or refused with a sentence."""
-    for rule in (PORT, seconds(1), TIER, switch(), names(), address(), url(), existing_file()):
+    rules = (PORT, seconds(1), TIER, switch(), names(), address(), url(), existing_file(), model(), MODELS, PREFER)
+    for rule in (*rules, dollars(), price(dict, PRICE.members), program()):
         try:
             read(rule, text)
         except ValueError as error:

@@ -13,7 +13,18 @@ import pytest
 from membrain.errors import Misconfigured
 from membrain.places import Places
 from membrain.secrets import Secrets
-from membrain.settings import Auth, Compatible, Providers, Settings, settings_table, spell, variable
+from membrain.settings import (
+    Auth,
+    ClaudeCli,
+    Compatible,
+    ModelPrice,
+    Providers,
+    Settings,
+    path_of,
+    settings_table,
+    spell,
+    variable,
+)
 
 ISSUED = {
     "host": "127.0.0.1",
@@ -33,7 +44,18 @@ ISSUED = {
     "secrets.backend": "keyring",
     "providers.openai.url": "https://api.openai.com/v1",
     "providers.anthropic.url": "https://api.anthropic.com",
+    "providers.claude-cli.enabled": True,
+    "providers.claude-cli.path": "claude",
+    "providers.claude-cli.model": "sonnet",
     "providers.ollama.url": "http://localhost:11434",
+    "providers.litellm.enabled": True,
+    "tiers.fast": (),
+    "tiers.balanced": (),
+    "tiers.best": (),
+    "routing.prefer": (),
+    "routing.fallback": True,
+    "routing.breaker": True,
+    "routing.attempts": 3,
     "local.enabled": True,
     "local.threads": 1,
     "local.context": 4096,
@@ -41,7 +63,7 @@ ISSUED = {
     "local.idle_seconds": 300,
     "limits.body_mb": 20,
     "limits.depth": 100,
-    "limits.connect_seconds": 5,
+    "limits.connect_seconds": 2.5,
     "limits.first_byte_seconds": 60,
     "limits.whole_seconds": 600,
     "limits.idle_seconds": 90,
@@ -69,8 +91,9 @@ def test_every_setting_has_a_type_a_variable_and_a_sentence() -> None:
 def test_the_table_has_every_setting_and_a_provider_of_ones_own() -> None:
     names = [row.name for row in settings_table()]
     assert len(set(names)) == len(names)
-    assert set(names) == {*ISSUED, "providers.NAME.url", "providers.NAME.models", "providers.NAME.local"}
-    assert names.index("providers.NAME.url") == names.index("providers.ollama.url") + 1
+    own = {"providers.NAME.url", "providers.NAME.models", "providers.NAME.local"}
+    assert set(names) == {*ISSUED, *own, "aliases.NAME", "prices.NAME"}
+    assert names.index("providers.NAME.url") == names.index("providers.litellm.enabled") + 1
 
 
 def test_the_table_names_the_variables_that_others_know_too() -> None:
@@ -89,7 +112,7 @@ def test_the_names_of_the_provider_guide_are_there() -> None:
     assert settings.anthropic_api_key is None
     assert settings.ollama_url == "http://localhost:11434"
     assert settings.default_provider == "claude_cli"
-    assert settings.default_model == "sonnet"
+    assert settings.default_model == "sonnet" == ClaudeCli().model
 
 
 def test_settings_cannot_be_changed_but_replaced() -> None:
@@ -119,6 +142,41 @@ def test_a_provider_of_ones_own_has_settings_and_a_key() -> None:
     assert settings.key_names == ("openai", "anthropic", "groq")
 
 
+def test_aliases_and_prices_are_settings_by_the_users_own_names() -> None:
+    price = ModelPrice(1.0, 2.0)
+    settings = Settings(aliases={"a.b/c": "gpt-4o"}, prices={"gpt-4.1": price}, origins={"prices.gpt-4.1": "x"})
+    own = [(name, value) for name, value in settings.items() if name not in ISSUED]
+    assert own == [("aliases.a.b/c", "gpt-4o"), ("prices.gpt-4.1", price)]
+    assert settings.value("aliases.a.b/c") == settings.value('aliases."a.b/c"') == "gpt-4o"
+    assert settings.origin("prices.'gpt-4.1'") == "x"
+    assert variable("aliases.a.b/c") == "MEMBRAIN_ALIASES"
+    assert hash(settings) == hash(replace(settings, aliases={})), "settings may still be members of sets"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("port", ("port",)),
+        ("limits.body_mb", ("limits", "body_mb")),
+        ("aliases.gpt-4.1", ("aliases", "gpt-4.1")),
+        ("prices.a/b.c", ("prices", "a/b.c")),
+        ('aliases."a.b"', ("aliases", "a.b")),
+        ("aliases.'a.b'", ("aliases", "a.b")),
+        ("aliases.\"a'", ("aliases", "\"a'")),
+        ('aliases."', ("aliases", '"')),
+        ("aliases", ("aliases",)),
+        ("aliases.", ("aliases", "")),
+    ],
+)
+def test_behind_aliases_and_prices_stands_one_name(name: str, path: tuple[str, ...]) -> None:
+    assert path_of(name) == path
+
+
+def test_a_price_tells_what_was_given() -> None:
+    assert ModelPrice(1.0, 2.0).to_dict() == {"input": 1.0, "output": 2.0}
+    assert ModelPrice(1.0, 2.0, written=3.0).to_dict() == {"input": 1.0, "output": 2.0, "written": 3.0}
+
+
 def test_one_value_and_its_origin_are_asked_for_by_name() -> None:
     settings = Settings(origins={"port": "MEMBRAIN_PORT"})
     assert settings.value("limits.body_mb") == 20
@@ -145,7 +203,18 @@ def test_nothing_is_guessed_where_nothing_is_near() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(True, "true"), (False, "false"), (8001, "8001"), (0.5, "0.5"), (5.0, "5"), (("a", "b"), "a,b"), ("x", "x")],
+    [
+        (True, "true"),
+        (False, "false"),
+        (8001, "8001"),
+        (0.5, "0.5"),
+        (5.0, "5"),
+        (("a", "b"), "a,b"),
+        ("x", "x"),
+        (ModelPrice(1.0, 2.5), "1,2.5"),
+        (ModelPrice(0.123456789, 0.0, 0.1), "0.123456789,0,0.1"),
+        (ModelPrice(3.0, 15.0, written=3.75), "3,15,,3.75"),
+    ],
 )
 def test_a_value_is_spelled_as_one_would_type_it(value: Any, text: str) -> None:
     assert spell(value) == text

@@ -134,10 +134,25 @@ def test_only_valid_toml_has_an_outline() -> None:
         ("a = '# 1'\n", "a", 'say "#"', 'a = "say \\"#\\""\n'),
         ("a = 1\n", "a", True, "a = true\n"),
         ("a = 1\n", "a", 0.5, "a = 0.5\n"),
+        ("", "p.m", {"in": 1, "a b": 2.5}, '[p]\nm = { in = 1, "a b" = 2.5 }\n'),
+        ("[p]\nm = [1, 2] # x\n", "p.m", {"in": 3}, "[p]\nm = { in = 3 } # x\n"),
+        ("[p]\nm = { in = 1, out = 2 } # x\n", "p.m", {"in": 3}, "[p]\nm = { in = 3 } # x\n"),
+        ("[p.m] # x\n# y\nin = 1 # z\nout = 2\n", "p.m", {"in": 3, "by": 4}, "[p.m] # x\n# y\nin = 3 # z\nby = 4\n"),
+        ("[p]\nm.in = 1 # z\n", "p.m", {"in": 3}, "[p]\nm.in = 3 # z\n"),
     ],
 )
 def test_a_value_is_put_in_its_place_and_nothing_else_moves(before: str, path: str, value: Any, after: str) -> None:
     assert put(before, tuple(path.split(".")), value) == after
+
+
+@pytest.mark.parametrize("name", ["a.b/c:d", "a b", 'a"b', "", "ä", "#", "a\n", "=", "'"])
+def test_a_name_that_needs_quotes_gets_them(name: str) -> None:
+    after = put("# mine\n", ("aliases", name), "x")
+    assert tomllib.loads(after) == {"aliases": {name: "x"}}
+    assert after.startswith("# mine\n")
+    assert tomllib.loads(put(after, ("aliases", name), "y")) == {"aliases": {name: "y"}}
+    assert tomllib.loads(drop(after, ("aliases", name))) == {"aliases": {}}
+    assert tomllib.loads(put("aliases.z = 'w' # x", ("aliases", name), "y"))["aliases"] == {"z": "w", name: "y"}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +163,9 @@ def test_a_value_is_put_in_its_place_and_nothing_else_moves(before: str, path: s
         ("[limits]\ndepth = 1", "limits.depth", "[limits]\n"),
         ("a = [\n 1, # one\n]\r\nb = 2\n", "a", "b = 2\n"),
         ("limits.depth = 1 # x\nport = 2", "limits.depth", "port = 2"),
+        ("a = 1\n[p.m] # x\n# keep\nin = 1 # z\nout = { a = 2 }\n\n[q]\n", "p.m", "a = 1\n# keep\n\n[q]\n"),
+        ("[p]\n[p.m]\nx = 1\n[p.m.n]\ny = 2\n[q] # z\n", "p.m", "[p]\n[q] # z\n"),
+        ("[p]\nm.x = 1\nm.y = 2\nn = 3 # z\n", "p.m", "[p]\nn = 3 # z\n"),
     ],
 )
 def test_a_key_is_dropped_with_its_line_and_nothing_else(before: str, path: str, after: str) -> None:
@@ -166,8 +184,9 @@ def test_without_comments_a_text_may_be_written_anew() -> None:
 
 def test_a_table_where_a_value_belongs_can_be_dropped() -> None:
     assert drop("[port]\nx = 1\n", ("port",)) == ""
+    assert drop("[port]\nx = 1 # goes with it\n# mine\n", ("port",)) == "# mine\n"
     with pytest.raises(CannotEdit):
-        drop("[port]\nx = 1 # mine\n", ("port",))
+        drop("[[port]]\nx = [{}] # mine\n[[port]]\n", ("port",))
 
 
 def test_comments_are_never_lost() -> None:
@@ -209,7 +228,9 @@ def test_whatever_is_written_is_found_again(table: dict[str, Any], multiline: bo
 
 @unhurried
 @given(
-    TABLES, st.sampled_from(["a", "b", "a.b", "b.c", "a.b.c"]), st.booleans() | st.integers(0, 9) | st.text(max_size=5)
+    TABLES,
+    st.sampled_from(["a", "b", "a.b", "b.c", "a.b.c"]),
+    st.booleans() | st.integers(0, 9) | st.text(max_size=5) | st.dictionaries(NAMES, st.integers(), min_size=1),
 )
 def test_putting_changes_exactly_one_value(table: dict[str, Any], name: str, value: Any) -> None:
     """In any file; or it is refused, because something else stands there."""
@@ -236,7 +257,14 @@ def test_putting_changes_exactly_one_value(table: dict[str, Any], name: str, val
 
 
 @unhurried
-@given(st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.lists(st.text(), max_size=3))
+@given(
+    st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.lists(st.text(), max_size=3)
+    | st.dictionaries(st.text(), st.floats(allow_nan=False), max_size=3)
+)
 def test_a_literal_means_its_value_and_stays_on_one_line(value: Any) -> None:
     text = literal(value)
     assert tomllib.loads(f"x = {text}")["x"] == value

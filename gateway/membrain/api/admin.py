@@ -37,6 +37,9 @@ def routes(gateway: Gateway) -> list[Route]:
             for method, path, handler in (
                 ("GET", "/v1/models", models),
                 ("GET", "/v1/models/{id:path}", model),
+                ("GET", "/api/models", model_rows),
+                ("GET", "/api/tiers", tiers),
+                ("POST", "/api/route", route),
                 ("GET", "/api/audit", audit),
                 ("GET", "/api/audit/{id}", audit_one),
                 ("GET", "/api/sent/{id}", sent),
@@ -105,6 +108,21 @@ async def models(gateway: Gateway, request: Request, caller: Caller) -> Response
 async def model(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """One model."""
     return _json((await gateway.model(request.path_params["id"])).model_dump())
+
+
+async def model_rows(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """What each provider really has, with prices, as a bare array."""
+    return _json(await gateway.model_rows())
+
+
+async def tiers(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """What `auto` chooses among."""
+    return _json(gateway.tiers())
+
+
+async def route(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """What would become of a request, and why. Nothing is sent."""
+    return _json(await gateway.explain(await _body(request), caller))
 
 
 async def audit(gateway: Gateway, request: Request, caller: Caller) -> Response:

@@ -39,6 +39,15 @@ _ONCE = frozenset(
 )
 """Headers that decide something."""
 
+_OURS = frozenset(
+    {"api-key", "cache", "hop", "knowledge", "max-cost", "private", "project", "request-id", "tier", "user-id"}
+)
+"""What headers of ours are called behind `x-membrain-`."""
+
+
+_FRONTS = frozenset({"x-membrain", "x_membrain"})
+"""A header of ours that is misspelt must not pass for none: it may have said `private`."""
+
 
 class Guard:
     """Lets an envelope pass, or says why not."""
@@ -68,6 +77,9 @@ class Guard:
             raise Forbidden("Web pages of other sites may not use this gateway.")
         if HOP_HEADER in headers:
             raise LoopDetected("This request came from a gateway like this one; it would go round in circles.")
+        for name in headers:
+            if name[:10] in _FRONTS and (name[:11] != "x-membrain-" or name[11:] not in _OURS):
+                raise BadRequest(f"There is no header {name}.", hint=f"There are: {', '.join(sorted(_OURS))}")
         if scope["method"] in _WITH_BODY:
             self._check_body(headers)
         return headers
@@ -83,7 +95,7 @@ class Guard:
 
     def _check_body(self, headers: dict[str, str]) -> None:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        if kind != "application/json" and not _is_curl(kind, headers):
             raise UnsupportedType("The body must be sent as application/json.")
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedType("Send the body as it is, without a Content-Encoding.")
@@ -97,6 +109,17 @@ class Guard:
             f"The body is larger than {self.body_bytes >> 20} MB.",
             hint="Raise it: membrain config set limits.body_mb N",
         )
+
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+def _is_curl(kind: str, headers: dict[str, str]) -> bool:
+    """Whether this is `curl -d` without a content type, as the provider guide prints it.
+
+    A page cannot send that: it may not call itself curl unless it was allowed to, which nobody here does.
+    """
+    return kind == _FORM and headers.get("user-agent", "").startswith("curl/")
 
 
 def _origin(address: str) -> str:

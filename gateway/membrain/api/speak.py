@@ -35,7 +35,7 @@ from membrain.dialects.base import Dialect, unbroken
 from membrain.errors import BadRequest, MembrainError, ShuttingDown
 from membrain.exchange import Exchange
 from membrain.gateway import Gateway
-from membrain.records import Hints
+from membrain.records import Hints, Outcome
 
 log = logging.getLogger("membrain.api")
 
@@ -45,7 +45,7 @@ _EVENTS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-_FALSE = frozenset({"false", "0", "no", "off", ""})
+_FALSE = frozenset({"false", "0", "no", "off"})
 
 
 class Speak:
@@ -141,7 +141,7 @@ def hints_of(headers: dict[str, str]) -> Hints:
     cost = headers.get("x-membrain-max-cost")
     return Hints(
         tier=headers.get("x-membrain-tier") or None,
-        private=headers.get("x-membrain-private", "").strip().lower() not in _FALSE,
+        private=headers.get("x-membrain-private", "false").strip().lower() not in _FALSE,
         max_cost=None if cost is None else _dollars(cost),
     )
 
@@ -166,11 +166,20 @@ def _events_head(exchange: Exchange) -> list[Header]:
     return [*_EVENTS, *_receipt(exchange)]
 
 
+def _cost(micros: int | None) -> bytes:
+    """US dollars; what is unknown is never shown as nothing."""
+    return b"unknown" if micros is None else b"%d.%06d" % divmod(micros, 1_000_000)
+
+
 def _receipt(exchange: Exchange) -> list[Header]:
     """Who answered, and under which id it is on record."""
     headers = [_id_header(exchange.id)]
     if exchange.provider is not None:
         model = (exchange.answered_model or "").encode("ascii", "replace")
         headers += [(b"x-membrain-provider", exchange.provider.encode()), (b"x-membrain-model", model)]
+    if exchange.attempts:
+        headers.append((b"x-membrain-attempts", b"%d" % len(exchange.attempts)))
+    if exchange.outcome is Outcome.ANSWERED:  # a stream's head is sent before it is known what the stream costs
+        headers.append((b"x-membrain-cost", _cost(exchange.cost_micros)))
     headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in exchange.headers.items()]
     return headers

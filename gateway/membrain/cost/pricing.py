@@ -1,7 +1,8 @@
 """Prices of models. Imports nothing of ours.
 
-`MODEL_PRICING` and `estimate_cost` are the documented pair: eight rows, and 0.0 for what is not among them. The gateway
-itself asks `price_of`, which says None for unknown, because unknown is not free.
+`MODEL_PRICING` and `estimate_cost` are the documented pair: eight rows, and 0.0 for what is not among them. Inside the
+house `price_of` says None for unknown, because unknown is not free. What the gateway charges is for `prices` to say,
+which knows many more models and falls back on these rows.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ A dialect is pure: bytes and data in, bytes and data out. It never touches the n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -129,12 +130,28 @@ def text_field(data: Mapping[str, Any], name: str) -> str:
     return value
 
 
+_CODED = re.compile("%[0-9A-Fa-f]{2}")
+"""A sign in percent-encoding: whoever decodes it once too often would have a line end in a header."""
+
+
 def model_field(data: Mapping[str, Any]) -> str:
     """The model's name: a short string of printable signs."""
     model = text_field(data, "model")
-    if len(model) > MAX_MODEL_NAME or not model.isprintable():
+    if len(model) > MAX_MODEL_NAME or not model.isprintable() or _CODED.search(model):
         raise BadRequest(f"`model` must be at most {MAX_MODEL_NAME} printable signs.", param="model")
     return model
+
+
+_STEERING = frozenset({"apibase", "apikey", "baseurl"})
+"""Fields by which some libraries let a request say where it goes and with which key, without their dashes."""
+
+
+def refuse_steering(data: Mapping[str, Any]) -> None:
+    """`BadRequest` if a request says itself where it goes: that is for the settings to say."""
+    for name, value in data.items():
+        if value is not None and name.lower().replace("_", "").replace("-", "") in _STEERING:
+            problem = f"`{name}` is not for a request to say: a provider's address and key stand in the settings."
+            raise BadRequest(problem, hint="membrain config list", param=name)
 
 
 def list_field(data: Mapping[str, Any], name: str) -> list[Any]:

@@ -8,7 +8,15 @@ from typing import Any, ClassVar
 import msgspec
 
 from membrain import sse
-from membrain.dialects.base import MAX_MODEL_NAME, Said, flag_field, list_field, model_field, parse_object
+from membrain.dialects.base import (
+    MAX_MODEL_NAME,
+    Said,
+    flag_field,
+    list_field,
+    model_field,
+    parse_object,
+    refuse_steering,
+)
 from membrain.dialects.splice import with_members
 from membrain.errors import MembrainError
 from membrain.records import Tokens
@@ -34,6 +42,7 @@ class Chat:
     def read(self, body: bytes, *, depth: int) -> Said:
         """Parse a chat request; what we do not know is not looked at and passes as it is."""
         data = parse_object(body, depth=depth)
+        refuse_steering(data)
         model = model_field(data)
         list_field(data, "messages")
         return Said(self.name, body, data, model, flag_field(data, "stream"))
@@ -156,17 +165,22 @@ def model_of(data: dict[str, Any]) -> str | None:
 
 
 def tokens_of(usage: Any) -> Tokens | None:
-    """OpenAI's usage object as `Tokens`; None if there is none that makes sense."""
+    """OpenAI's usage object as `Tokens`; None if there is none that makes sense.
+
+    What was written to the cache has no name at OpenAI; ours, for what Anthropic tells, is OpenRouter's.
+    """
     if not isinstance(usage, dict):
         return None
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     if prompt is None or completion is None:
         return None
+    details = usage.get("prompt_tokens_details")
     return Tokens(
         prompt,
         completion,
-        cached=_count(usage.get("prompt_tokens_details"), "cached_tokens") or 0,
+        cached=_count(details, "cached_tokens") or 0,
         reasoning=_count(usage.get("completion_tokens_details"), "reasoning_tokens") or 0,
+        written=_count(details, "cache_write_tokens") or 0,
     )
 
 

@@ -118,6 +118,7 @@ def failure(told: Json) -> ProviderFailed:
         status=ERROR_STATUS.get(kind, 502),
         type=kind,
         passing=kind != "invalid_request_error",
+        reached=False,
     )
 
 

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from operator import add
 from pathlib import Path
 
 from membrain.pii.words import (
@@ -61,8 +62,8 @@ _ROW_LIFT, LIFT = _lanes(1 << 15, _ROW), _lanes(1 << 15, _WIDTH)
 """Added to a sum, no lane is below zero and borrows from another: a hundred weights stay far from 2**15."""
 _SCORES = struct.Struct(f"<{_WIDTH}H").unpack
 
-_FROM = [(tag - 1, tag) if tag in {2, 4, 6} else tuple(range(_WIDTH)) for tag in range(_WIDTH)]
-"""The tags that may stand before each tag."""
+_BEGINS, _GOES_ON = (0, 1, 3, 5), (2, 4, 6)
+"""Tags that may stand behind any other, and those that go on with the name before them."""
 _FORBIDDEN = -1_000_000
 
 
@@ -127,8 +128,14 @@ class Model:
         self._alone = _Weights(parts[2], parts[3], parts[4], _ROW)
         self._beside = _Weights(parts[5], parts[6], parts[7], _WIDTH)
         moves: list[list[int]] = meta["moves"]
-        self._steps = [(_FROM[tag], [moves[each][tag] for each in _FROM[tag]]) for tag in range(_WIDTH)]
+        self._begins = [(tag, [row[tag] for row in moves]) for tag in _BEGINS]
+        self._goes_on = [(tag, moves[tag - 1][tag], moves[tag][tag]) for tag in _GOES_ON]
         self._ends = [row[0] for row in moves]
+        names = range(1, _WIDTH)
+        # The most that a step can gain against going on without a name: into one, within one, and out of it.
+        self._into = max(moves[0][tag] for tag in _BEGINS if tag) - moves[0][0]
+        self._within = max(moves[one][two] for one in names for two in names) - moves[0][0]
+        self._out = max(moves[tag][0] for tag in names) - moves[0][0]
         self._words: dict[str, Word] = {}
         self._common: dict[str, int] = {}
         self._signs: dict[tuple[str, str, str, str], int] = {}
@@ -178,20 +185,34 @@ class Model:
 
     def tags(self, rows: Sequence[Sequence[int]]) -> list[int]:
         """The best sequence of tags for words with these scores, between words that are no names (Viterbi)."""
+        if not self._may_name(rows):
+            return [0] * len(rows)
         best = [0] + [_FORBIDDEN] * (_WIDTH - 1)
         back: list[list[int]] = []
         for row in rows:
-            sources, values = [], []
-            for (origins, moves), score in zip(self._steps, row, strict=True):
-                reached = [best[each] + move for each, move in zip(origins, moves, strict=True)]
+            sources, values = [0] * _WIDTH, [0] * _WIDTH
+            for tag, moves in self._begins:
+                reached = list(map(add, best, moves))
                 value = max(reached)
-                sources.append(origins[reached.index(value)])
-                values.append(value + score)
+                sources[tag], values[tag] = reached.index(value), value + row[tag]
+            for tag, begun, gone_on in self._goes_on:
+                first, second = best[tag - 1] + begun, best[tag] + gone_on
+                sources[tag] = tag - 1 if first >= second else tag
+                values[tag] = max(first, second) + row[tag]
             back.append(sources)
             best = values
-        last = [value + move for value, move in zip(best, self._ends, strict=True)]
-        tag = last.index(max(last))
-        return list(_path(back, tag))[::-1]
+        last = list(map(add, best, self._ends))
+        return list(_path(back, last.index(max(last))))[::-1]
+
+    def _may_name(self, rows: Sequence[Sequence[int]]) -> bool:
+        """Whether any name at all could be worth more than none: a bound that never says no where Viterbi says yes."""
+        outside, inside = 0, _FORBIDDEN
+        for row in rows:
+            outside, inside = (
+                max(outside, inside + self._out),
+                max(row[1:]) - row[0] + max(outside + self._into, inside + self._within),
+            )
+        return max(outside, inside + self._out) > 0
 
 
 def _path(back: Sequence[Sequence[int]], tag: int) -> Iterator[int]:

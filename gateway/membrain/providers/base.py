@@ -124,7 +124,20 @@ class BaseProvider(ABC):
         except MembrainError:
             raise
         except Exception as error:  # what a foreign provider raises is unknown by nature
-            raise ProviderFailed(f"{self.name} failed with {type(error).__name__}.", provider=self.name) from error
+            raise _foreign(self.name, error) from error
+
+
+_NEVER_THERE = frozenset({"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"})
+"""Errors, of httpx and of Python's own, by which no request was ever handed over."""
+
+
+def _foreign(name: str, error: Exception) -> ProviderFailed:
+    """What a custom provider raised, as our error: a status that it was refused with is kept, its text is not."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    kind = type(error).__name__
+    if isinstance(status, int) and 400 <= status < 600:
+        return refusal(name, status, b"", getattr(error.response, "headers", {}))  # type: ignore[attr-defined]  # it has one
+    return ProviderFailed(f"{name} failed with {kind}.", provider=name, reached=kind not in _NEVER_THERE)
 
 
 def _asked(data: dict[str, Any]) -> ChatCompletionRequest:
@@ -197,6 +210,8 @@ _STATUS_TYPES = {
     429: "rate_limit_error",
 }
 _KEPT_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
+_PLAIN = re.compile("[ -~]{1,64}")
+"""What may stand in a header of ours; no server would send one with a control in it."""
 
 
 def refusal(provider: str, status: int, body: bytes, headers: Mapping[str, str]) -> ProviderFailed:
@@ -208,13 +223,14 @@ def refusal(provider: str, status: int, body: bytes, headers: Mapping[str, str])
     told = _error_object(body)
     message = told.get("message")
     text = message if isinstance(message, str) and message else f"{provider} answered {status}."
-    kept = {name: value for name in _KEPT_HEADERS if (value := headers.get(name, ""))}
+    kept = {name: value for name in _KEPT_HEADERS if _PLAIN.fullmatch(value := headers.get(name, ""))}
     if status in {401, 403}:
         return ProviderFailed(
             f"{provider} refused its key ({status}). Set a working one: membrain keys set {provider}",
             provider=provider,
             code="provider_key_refused",
             headers={"x-should-retry": "false"},
+            reached=False,
         )
     return ProviderFailed(
         text,
@@ -225,6 +241,7 @@ def refusal(provider: str, status: int, body: bytes, headers: Mapping[str, str])
         param=_text(told.get("param")),
         headers=kept,
         passing=status >= 500 or status in {408, 409, 429},
+        reached=False,
     )
 
 

@@ -41,9 +41,11 @@ class OllamaProvider(OpenAIProvider):
 
     async def has_here(self, model: str) -> bool:
         """Whether *model*'s weights are on this machine."""
+        if not self.is_local:
+            return False  # and nobody beyond this machine is asked
         name = self.own_name(model)
         here = await self._tagged()
-        return self.is_local and (here.get(name) or here.get(f"{name}:latest") or False)
+        return here.get(name) or here.get(f"{name}:latest") or False
 
     async def ping(self) -> None:
         await self._tagged()

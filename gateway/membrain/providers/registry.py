@@ -15,11 +15,13 @@ from membrain.egress import Egress
 from membrain.errors import MembrainError, NotConfigured
 from membrain.providers.anthropic import VERSION, AnthropicProvider
 from membrain.providers.base import BaseProvider
+from membrain.providers.claude_cli import ClaudeCLIProvider
+from membrain.providers.litellm import LiteLLMProvider, installed
 from membrain.providers.ollama import OllamaProvider
 from membrain.providers.openai import OpenAIProvider
 from membrain.records import ProviderState
 from membrain.routing.resolution import rule_for
-from membrain.routing.router import Offer
+from membrain.routing.world import Offer
 
 OPENAI_URL = "https://api.openai.com/v1"
 ANTHROPIC_URL = "https://api.anthropic.com"
@@ -67,8 +69,13 @@ class Registry:
             self.register(*row)
         return [provider for provider in before if provider not in self._providers.values()]
 
-    async def refresh(self) -> None:
-        """Ask Ollama what it has, at most once in ten seconds; others say what they serve when registered."""
+    async def refresh(self, *, private: bool = False) -> None:  # a fact about the request
+        """Ask Ollama what it has, at most once in ten seconds; others say what they serve when registered.
+
+        For a *private* request only one on this machine is asked: no byte leaves for it, not even ours.
+        """
+        if private and (asked := self._providers.get("ollama")) is not None and not asked.is_local:
+            return
         if monotonic() - self._looked < _FRESH_SECONDS:
             return
         async with self._looking:  # whoever comes meanwhile waits for the same answer
@@ -143,6 +150,16 @@ def ollama(egress: Egress, url: str | None = None) -> OllamaProvider:
     )
 
 
+def claude_cli(egress: Egress, path: str = "", model: str = "sonnet", proxy: str = "") -> ClaudeCLIProvider:
+    """The `claude` program of this machine."""
+    return ClaudeCLIProvider(egress, path=path, model=model, proxy=proxy)
+
+
+def litellm(egress: Egress, proxy: str = "", ca_file: str = "") -> LiteLLMProvider:
+    """Whatever LiteLLM knows to ask."""
+    return LiteLLMProvider(egress=egress, proxy=proxy, ca_file=ca_file)
+
+
 _default = Registry()
 
 
@@ -157,8 +174,12 @@ def init_providers(
         _default.register("openai", openai(egress, openai_api_key))
     if anthropic_api_key and looks_real(anthropic_api_key):
         _default.register("anthropic", anthropic(egress, anthropic_api_key))
+    elif ClaudeCLIProvider.find():
+        _default.register("claude_cli", claude_cli(egress))
     if ollama_url:
         _default.register("ollama", ollama(egress, ollama_url))
+    if installed():
+        _default.register("litellm", litellm(egress))
 
 
 def get_provider(model: str) -> BaseProvider:

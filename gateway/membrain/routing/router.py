@@ -1,44 +1,38 @@
 """Which model at which provider: every candidate, kept or dropped, with the one reason that decided.
 
-`decide` is a pure function of the request's hints and of the `Offer`s it is shown. What it returns is what dispatch
-does and what people are shown; there is no second telling.
+`consider` is a pure function of what was asked, of the request's hints and of the `World` it is shown. What it returns
+is what dispatch does and what people are shown; there is no second telling.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from membrain.cost.pricing import MODEL_PRICING, price_of
-from membrain.errors import BadRequest, NoCandidate, NotConfigured, PrivateRefused, UnknownModel
+from membrain.cost.pricing import MODEL_PRICING
+from membrain.errors import (
+    BadRequest,
+    MembrainError,
+    NoCandidate,
+    NotConfigured,
+    PrivateRefused,
+    ProviderResting,
+    UnknownModel,
+)
 from membrain.records import Candidate, Decision, Hints
 from membrain.routing.latency import Latencies
 from membrain.routing.resolution import CATCH_ALL, rule_for
+from membrain.routing.world import TIER_MODELS, Offer, Preferences, Rest, World, documented_mean
 
-TIER_MODELS: dict[str, list[str]] = {
-    "fast": ["gpt-4o-mini", "claude-haiku-4-5-20251001"],
-    "balanced": ["gpt-4o", "claude-sonnet-4-20250514"],
-    "best": ["o1", "claude-opus-4-20250514"],
-}
+__all__ = ["AUTO", "LOCAL_MODEL", "TIER_MODELS", "Offer", "Router", "consider", "tier_named"]
+
 TIER_ALIASES = {"speed": "fast", "quality": "best"}
 """What else the tiers are called on the wire."""
 
 AUTO = frozenset({"auto", "default"})
 LOCAL_MODEL = "local/default"
 PREFERRED_LOCAL = "ollama/llama3"
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """One registered provider as the router sees it."""
-
-    name: str
-    local: bool = False
-    models: tuple[str, ...] = ()
-    """What it is known to serve, by our names. Empty says nothing."""
-    here: frozenset[str] = frozenset()
-    """Those of its models that run on this machine."""
 
 
 def tier_named(tier: str | None, default: str = "balanced") -> str:
@@ -51,65 +45,198 @@ def tier_named(tier: str | None, default: str = "balanced") -> str:
     return name
 
 
+def consider(asked: str, hints: Hints, world: World) -> Decision:
+    """Every candidate for *asked*, those that are kept first, in the order in which they are tried.
+
+    It may be that none is kept: `refusal` says why. Raises `UnknownModel`, `NotConfigured` or `BadRequest` if there is
+    nothing to consider.
+    """
+    model = world.preferences.aliases.get(asked, asked)
+    if model in AUTO:
+        tier: str | None = tier_named(hints.tier, world.preferences.tier)
+        found = _automatic(tier or "", hints, world)
+    else:
+        tier, found = None, _named(model, world)
+    judged = [_judged(candidate, model in AUTO, hints, world) for candidate in found]
+    judged.sort(key=lambda candidate: not candidate.kept)  # stable: the order among the kept ones stays
+    if tier and not hints.private and hints.max_cost is None:
+        judged = list(_ranked(judged, world))
+    return Decision(asked, tier, hints.private, tuple(judged), hints.max_cost)
+
+
+def refusal(decision: Decision, resting: Rest) -> MembrainError:
+    """Why nobody may answer, where everybody was considered."""
+    names = dict.fromkeys(each.provider for each in decision.candidates if each.reason.startswith(_RESTS))
+    if names:
+        seconds = max(1, -int(-min(resting[name] for name in names) // 1))
+        return ProviderResting(
+            f"{', '.join(names)} failed too often and is left alone for {seconds} s.",
+            headers={"retry-after": str(seconds)},
+        )
+    if decision.private and decision.tier is None:
+        model, provider = decision.candidates[0].model, decision.candidates[0].provider
+        return PrivateRefused(f"This request is private, and {model} at {provider} is not on this machine.")
+    if decision.private:
+        return NoCandidate("No model runs on this machine.", hint="Start Ollama, or: membrain local install")
+    return NoCandidate("No model fits what was asked.", hint="Give a model by name, or a higher x-membrain-max-cost.")
+
+
+def _judged(candidate: Candidate, automatic: bool, hints: Hints, world: World) -> Candidate:  # a fact
+    """The candidate, dropped for the first reason that there is."""
+    if not candidate.kept:
+        return candidate
+    for rule in RULES if automatic else NAMED_RULES:
+        if reason := rule(candidate, hints, world):
+            return replace(candidate, kept=False, reason=reason)
+    return candidate
+
+
+def _leaves(candidate: Candidate, hints: Hints, _: World) -> str | None:
+    return "it would leave this machine" if hints.private and not candidate.local else None
+
+
+def _too_dear(candidate: Candidate, hints: Hints, world: World) -> str | None:
+    if hints.max_cost is None or candidate.local:
+        return None
+    mean = world.mean_price(candidate.model, candidate.provider)
+    if mean is None:
+        return "its price is unknown"
+    return f"over ${hints.max_cost:g}" if mean > hints.max_cost else None
+
+
+def _rests(candidate: Candidate, _: Hints, world: World) -> str | None:
+    seconds = world.resting.get(candidate.provider)
+    return None if seconds is None else f"{_RESTS}, asked again in {max(1, round(seconds))} s"
+
+
+_RESTS = "failed too often"
+"""How the reason of the last rule begins: whoever has it would answer otherwise."""
+
+RULES: tuple[Callable[[Candidate, Hints, World], str | None], ...] = (_leaves, _too_dear, _rests)
+"""What drops a candidate, and the reason that is shown. The first that says one decides."""
+NAMED_RULES = (_leaves, _rests)
+"""Those for a model that was asked for by name: whoever names one has seen its price."""
+
+
+def _named(model: str, world: World) -> list[Candidate]:
+    """Who serves a model that was asked for by name: usually one, or all of the user's own that list it."""
+    providers = _servers_of(model, world.offers)
+    if not providers:
+        raise _nobody(model, world.offers)
+    found = [
+        Candidate(model, provider, kept=True, reason="named", local=_stays(model, world.offers[provider]))
+        for provider in providers
+    ]
+    return sorted(found, key=_order(world)) if len(found) > 1 else found
+
+
+def _automatic(tier: str, hints: Hints, world: World) -> list[Candidate]:
+    """Who may be asked when the router chooses, best first."""
+    offers = world.offers
+    if hints.private:
+        return [*_private(offers), *_cloud(world)]
+    if hints.max_cost is not None:
+        limit = f"under ${hints.max_cost:g}"
+        models = world.preferences.models_of(tier) if hints.tier else world.priced
+        found = list(_served(models, offers, limit))
+        return sorted(found, key=lambda each: _price_order(each, world))
+    found = sorted(_served(world.preferences.models_of(tier), offers, f"tier {tier}"), key=_order(world))
+    return [*found, *_of_other_tiers(tier, world)] if found else _last(offers)
+
+
+def _served(models: Iterable[str], offers: Mapping[str, Offer], reason: str) -> Iterator[Candidate]:
+    """A candidate for each of *models* that somebody serves."""
+    for model in models:
+        for provider in _servers_of(model, offers)[:1]:
+            local = _stays(model, offers[provider])
+            yield Candidate(model, provider, kept=True, reason=reason, local=local)
+
+
+def _order(world: World) -> Callable[[Candidate], tuple[int, float]]:
+    """Preferred providers first, then the fastest; one that was never asked before those that were."""
+    prefer = world.preferences.prefer
+
+    def key(candidate: Candidate) -> tuple[int, float]:
+        rank = prefer.index(candidate.provider) if candidate.provider in prefer else len(prefer)
+        return rank, world.speed(candidate.provider)
+
+    return key
+
+
+def _of_other_tiers(tier: str, world: World) -> Iterator[Candidate]:
+    """What the other tiers have, to be dropped in plain sight."""
+    for other in TIER_MODELS:
+        if other != tier:
+            for each in _served(world.preferences.models_of(other), world.offers, f"of tier {other}"):
+                yield replace(each, kept=False)
+
+
+def _ranked(judged: Sequence[Candidate], world: World) -> Iterator[Candidate]:
+    """The same, those that were kept with the reason for their place among each other."""
+    kept = sum(candidate.kept for candidate in judged)
+    for place, candidate in enumerate(judged):
+        if not candidate.kept or kept == 1 or not candidate.reason.startswith("tier "):
+            yield candidate
+        elif place:
+            yield replace(candidate, reason="next by p50")
+        elif candidate.provider in world.preferences.prefer:
+            yield replace(candidate, reason="preferred by the settings")
+        elif world.speed(candidate.provider) < 0:
+            yield replace(candidate, reason="not asked yet, so tried once")
+        else:
+            yield replace(candidate, reason=f"fastest of the {kept} kept")
+
+
+def _price_order(candidate: Candidate, world: World) -> float:
+    mean = world.mean_price(candidate.model, candidate.provider)
+    return float("inf") if mean is None else mean
+
+
+def _cloud(world: World) -> Iterator[Candidate]:
+    """What the tiers have elsewhere, to be dropped in plain sight."""
+    models = (model for tier in TIER_MODELS for model in world.preferences.models_of(tier))
+    return (each for each in _served(models, world.offers, "") if not each.local)
+
+
 class Router:
-    """Decides, and remembers how fast each provider was."""
+    """Decides, and remembers how fast each provider was. A bare one goes by the documented tables."""
 
-    def __init__(self, *, tier: str = "balanced") -> None:
-        self._tier = tier
-        self._latencies = Latencies()
+    def __init__(
+        self,
+        *,
+        tier: str = "balanced",
+        preferences: Preferences | None = None,
+        mean_price: Callable[[str, str], float | None] = documented_mean,
+        priced: Sequence[str] = tuple(MODEL_PRICING),
+    ) -> None:
+        self.preferences = preferences or Preferences(tier=tier)
+        self.latencies = Latencies()
+        self._mean_price, self._priced = mean_price, tuple(priced)
 
-    def decide(self, model: str, hints: Hints, offers: Mapping[str, Offer]) -> Decision:
+    def become(self, preferences: Preferences) -> None:
+        """Go by *preferences* from now on."""
+        self.preferences = preferences
+
+    def meant(self, model: str) -> str:
+        """The model that *model* stands for: itself, unless it is an alias of the settings."""
+        return self.preferences.aliases.get(model, model)
+
+    def world(self, offers: Mapping[str, Offer], resting: Rest | None = None) -> World:
+        """What a decision would go by now."""
+        tiers = (model for tier in TIER_MODELS for model in self.preferences.models_of(tier))
+        priced = tuple(dict.fromkeys((*self._priced, *tiers))) if self.preferences.tiers else self._priced
+        return World(offers, self.preferences, self._mean_price, priced, self.latencies.speed, resting or {})
+
+    def decide(self, model: str, hints: Hints, offers: Mapping[str, Offer], resting: Rest | None = None) -> Decision:
         """Every candidate for *model*, best first.
 
-        Raises `UnknownModel`, `NotConfigured`, `PrivateRefused` or `NoCandidate` when nobody may answer.
+        Raises `UnknownModel`, `NotConfigured`, `PrivateRefused`, `ProviderResting` or `NoCandidate` when nobody may
+        answer.
         """
-        if model not in AUTO:
-            return Decision(model, None, hints.private, (self._named(model, hints, offers),))
-        tier = tier_named(hints.tier, self._tier)
-        if hints.private:
-            found = [*_private(offers), *self._dropped(offers, "it would leave this machine")]
-        elif hints.max_cost is not None:
-            found = self._under(hints.max_cost, offers)
-        else:
-            found = self._of_tier(tier, offers) or _fallbacks(offers)
-        if not any(candidate.kept for candidate in found):
-            raise _none_fits(hints)
-        return Decision(model, tier, hints.private, tuple(found))
-
-    def _named(self, model: str, hints: Hints, offers: Mapping[str, Offer]) -> Candidate:
-        """The one candidate for a model that was asked for by name."""
-        provider = _server_of(model, offers)
-        if provider is None:
-            raise _nobody(model, offers)
-        local = _stays(model, offers[provider])
-        if hints.private and not local:
-            raise PrivateRefused(f"This request is private, and {model} at {provider} is not on this machine.")
-        return Candidate(model, provider, kept=True, reason="named", local=local)
-
-    def _of_tier(self, tier: str, offers: Mapping[str, Offer]) -> list[Candidate]:
-        """The tier's models that somebody serves, the fastest provider first."""
-        served = [(model, _server_of(model, offers)) for model in TIER_MODELS[tier]]
-        kept = [(model, provider) for model, provider in served if provider is not None]
-        kept.sort(key=lambda pair: self._latencies.p50(pair[1]) or 0.0)
-        return [
-            Candidate(model, provider, kept=True, reason=f"tier {tier}", local=offers[provider].local)
-            for model, provider in kept
-        ]
-
-    def _under(self, max_cost: float, offers: Mapping[str, Offer]) -> list[Candidate]:
-        """Every priced model that somebody serves, the cheapest first; kept if it is cheap enough."""
-        found = []
-        for model in sorted(MODEL_PRICING, key=mean_price):
-            if (provider := _server_of(model, offers)) is not None:
-                fits = mean_price(model) <= max_cost
-                reason = f"under ${max_cost:g}" if fits else f"over ${max_cost:g}"
-                found.append(Candidate(model, provider, kept=fits, reason=reason, local=offers[provider].local))
-        return found
-
-    def _dropped(self, offers: Mapping[str, Offer], reason: str) -> Iterable[Candidate]:
-        for model in (each for models in TIER_MODELS.values() for each in models):
-            if (provider := _server_of(model, offers)) is not None:
-                yield Candidate(model, provider, kept=False, reason=reason)
+        decision = consider(model, hints, self.world(offers, resting))
+        if not decision.chain:
+            raise refusal(decision, resting or {})
+        return decision
 
     def resolve_with_fallback(
         self,
@@ -129,28 +256,26 @@ class Router:
 
     def record_latency(self, provider: str, duration_ms: float) -> None:
         """Note how long *provider* took for one answer."""
-        self._latencies.record(provider, duration_ms)
+        self.latencies.record(provider, duration_ms)
+
+    def record_failure(self, provider: str) -> None:
+        """Note that *provider* was asked and did not answer."""
+        self.latencies.failed(provider)
 
     def get_latency_stats(self, provider: str) -> dict[str, float]:
         """`p50`, `p99` and `count` over *provider*'s last hundred answers."""
-        return self._latencies.stats(provider)
+        return self.latencies.stats(provider)
 
 
-def mean_price(model: str) -> float:
-    """US dollars for 1K tokens, the mean of input and output; infinite if unknown."""
-    price = price_of(model)
-    return sum(price) / 2000 if price else float("inf")
-
-
-def _server_of(model: str, offers: Mapping[str, Offer]) -> str | None:
-    """The registered provider that serves *model*: one that lists it, one it is prefixed with, or by the table."""
-    for name, offer in offers.items():
-        if model in offer.models:
-            return name
+def _servers_of(model: str, offers: Mapping[str, Offer]) -> list[str]:
+    """Who serves *model*, of those registered: all that list it, or one it is prefixed with, or one by the table."""
+    listing = [name for name, offer in offers.items() if model in offer.models]
+    if listing:
+        return listing
     prefix, slash, _ = model.partition("/")
     if slash and prefix in offers:
-        return prefix
-    return next((name for name in rule_for(model).providers if name in offers), None)
+        return [prefix]
+    return [name for name in rule_for(model).providers if name in offers][:1]
 
 
 _CLOUD = ("-cloud", ":cloud")
@@ -164,13 +289,6 @@ def _stays(model: str, offer: Offer) -> bool:
     return offer.local and away.isdisjoint({name, f"{name}:latest"}) and not name.endswith(_CLOUD)
 
 
-def _none_fits(hints: Hints) -> NoCandidate:
-    """Why nobody may answer, where everybody was considered."""
-    if hints.private:
-        return NoCandidate("No model runs on this machine.", hint="Start Ollama, or: membrain local install")
-    return NoCandidate("No model fits what was asked.", hint="Give a model by name, or a higher x-membrain-max-cost.")
-
-
 def _private(offers: Mapping[str, Offer]) -> list[Candidate]:
     """What runs here: Ollama's models, the documented one first, then the embedded one."""
     ollama = offers.get("ollama")
@@ -181,7 +299,7 @@ def _private(offers: Mapping[str, Offer]) -> list[Candidate]:
     return found
 
 
-def _fallbacks(offers: Mapping[str, Offer]) -> list[Candidate]:
+def _last(offers: Mapping[str, Offer]) -> list[Candidate]:
     """Who answers `auto` when no tier model has a provider: the table's row, what Ollama has, the embedded model."""
     found = [
         Candidate("default", name, kept=True, reason="no tier model has a provider", local=offers[name].local)

@@ -1,29 +1,37 @@
-"""Dispatch: the last room. Asks the router, tries each candidate, and answers with the first that speaks.
+"""Dispatch: the last room. Asks the router, tries the candidates in order, and answers with the first that speaks.
 
 In: the route is decided, the intent is on record, and one provider's first chunk is in hand. Until then a failure
-    passes on to the next candidate; after it there is no second try.
-Out: tokens are counted, priced, and the provider's time is noted.
+    passes on to the next candidate, or is tried once more, where nothing can have been billed; after it there is no
+    second try.
+Out: tokens are counted and priced, and how fast and how well the provider did is noted.
 """
 
 from __future__ import annotations
 
+import asyncio
+import random
+from collections import defaultdict, deque
 from collections.abc import AsyncGenerator
-from time import perf_counter
+from datetime import UTC, datetime
+from time import monotonic, perf_counter
 from typing import ClassVar
 
-from membrain.cost.pricing import cost_micros
+from membrain.cost.prices import Prices
 from membrain.dialects.base import Chunk
-from membrain.errors import AllProvidersFailed, GuardFailed, PrivateRefused, ProviderFailed
+from membrain.errors import AllProvidersFailed, GuardFailed, PrivateRefused, ProviderFailed, ProviderResting
 from membrain.exchange import Exchange, Stage
 from membrain.providers.base import Ask
 from membrain.providers.registry import Registry
 from membrain.records import Attempt, Candidate, Outcome, Passport, Tokens
+from membrain.routing.breaker import Breaker, Breakers
+from membrain.routing.retries import Again, RetryBudget, again, retry_after, wait_before
 from membrain.routing.router import AUTO, Router
 
 _OLLAMA = ("ollama/", "ollama:")
 
 BYTES_PER_TOKEN = 4
 """For our own estimate, where a provider reports nothing."""
+_IDEMPOTENT = "idempotency-key"
 
 
 class Dispatch(Stage):
@@ -31,15 +39,20 @@ class Dispatch(Stage):
 
     name: ClassVar[str] = "dispatch"
 
-    def __init__(self, router: Router, registry: Registry) -> None:
-        self._router = router
-        self._registry = registry
+    def __init__(
+        self, router: Router, registry: Registry, prices: Prices | None = None, breakers: Breakers | None = None
+    ) -> None:
+        self._router, self._registry = router, registry
+        self._prices = prices or Prices()
+        self._breakers = breakers or Breakers()
+        self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
 
     async def enter(self, exchange: Exchange) -> None:
-        hints, model = exchange.hints, exchange.said.model
+        hints, model = exchange.hints, self._router.meant(exchange.said.model)
         if hints.private or model in AUTO or model.startswith(_OLLAMA):
-            await self._registry.refresh()  # what Ollama has, and which of it is really here
-        exchange.decision = self._router.decide(model, hints, self._registry.offers)
+            await self._registry.refresh(private=hints.private)  # what Ollama has, and which of it is really here
+        resting = self._breakers.resting(monotonic())
+        exchange.decision = self._router.decide(exchange.said.model, hints, self._registry.offers, resting)
         if exchange.written is None:
             raise GuardFailed("The audit was not asked, so nothing is sent.")
         await exchange.written
@@ -52,28 +65,76 @@ class Dispatch(Stage):
             exchange.cost_micros = self._cost(exchange, exchange.tokens)
         if exchange.outcome is Outcome.ANSWERED:
             self._router.record_latency(exchange.provider, exchange.attempts[-1].ms)
+        elif isinstance(exchange.error, ProviderFailed):
+            self._breaker(exchange.provider).failed(monotonic(), began=exchange.asked_at)
 
     async def _first_to_speak(self, exchange: Exchange, chain: tuple[Candidate, ...]) -> AsyncGenerator[Chunk, None]:
-        """Try *chain* in order until a provider's first chunk is here."""
+        """Ask the candidates of *chain* in order until a provider's first chunk is here."""
+        preferences = self._router.preferences
+        waiting = deque(chain if preferences.fallback else chain[:1])
         failures: list[ProviderFailed] = []
-        for candidate in chain:
-            began = perf_counter()
-            try:
-                answer, first = await self._opened(exchange, candidate)
-            except StopAsyncIteration:
-                failure = ProviderFailed(f"{candidate.provider} sent nothing.", provider=candidate.provider)
-            except ProviderFailed as error:
-                failure = error
-            else:
-                _tried(exchange, candidate, began)
-                exchange.provider, exchange.local = candidate.provider, candidate.local
-                exchange.answered_model = first.model or candidate.model
-                return _spoken(exchange, first, answer)
-            _tried(exchange, candidate, began, failure.code)
-            failures.append(failure)
-            if not failure.passing:
-                raise failure
-        raise failures[0] if len(failures) == 1 else _all_failed(failures)
+        granted = False
+        while waiting and len(exchange.attempts) < preferences.attempts:
+            candidate = waiting.popleft()
+            again_there = any(attempt.provider == candidate.provider for attempt in exchange.attempts)
+            if again_there and not granted and not self._budgets[candidate.provider].take(monotonic()):
+                continue
+            outcome = await self._tried(exchange, candidate)
+            if not isinstance(outcome, ProviderFailed):
+                return outcome
+            failures.append(outcome)
+            where = again(outcome, keyed=_IDEMPOTENT in exchange.forwarded, free=candidate.local)
+            if where is Again.NEVER:
+                raise outcome
+            left = preferences.attempts - len(exchange.attempts)
+            if not waiting and left > 0 and where is Again.ANYWHERE and outcome.code != ProviderResting.code:
+                granted = await self._pause(exchange, candidate, outcome)
+                waiting += [candidate] * granted
+        raise _told(failures)
+
+    async def _tried(self, exchange: Exchange, candidate: Candidate) -> AsyncGenerator[Chunk, None] | ProviderFailed:
+        """Ask one candidate: its answer, once the first chunk of it is in hand, or why there is none."""
+        breaker, since, began = self._breaker(candidate.provider), monotonic(), perf_counter()
+        if not breaker.begin(since):
+            return _resting(candidate, breaker)
+        if all(attempt.provider != candidate.provider for attempt in exchange.attempts):
+            self._budgets[candidate.provider].request(since)
+        try:
+            answer, first = await self._opened(exchange, candidate)
+        except StopAsyncIteration:
+            failure = ProviderFailed(f"{candidate.provider} sent nothing.", provider=candidate.provider)
+        except ProviderFailed as error:
+            failure = error
+        except BaseException:
+            breaker.cancelled(monotonic(), began=since)
+            raise
+        else:
+            breaker.succeeded(monotonic(), began=since)
+            self._budgets[candidate.provider].succeeded()
+            _note_try(exchange, candidate, began)
+            exchange.provider, exchange.local, exchange.asked_at = candidate.provider, candidate.local, since
+            exchange.answered_model = first.model or candidate.model
+            return _spoken(exchange, first, answer)
+        self._router.record_failure(candidate.provider)
+        breaker.ended(monotonic(), failure, retry_after(failure.headers, datetime.now(UTC)), began=since)
+        _note_try(exchange, candidate, began, failure.code)
+        return failure
+
+    def _breaker(self, provider: str) -> Breaker:
+        """The breaker of *provider*; one that remembers nothing if the settings want none."""
+        return self._breakers.of(provider) if self._router.preferences.breaker else Breaker()
+
+    async def _pause(self, exchange: Exchange, candidate: Candidate, failure: ProviderFailed) -> bool:
+        """Wait until *candidate*, the last one there is, may be asked once more; False if it should not be.
+
+        What is on this machine and not there will not be there in a second.
+        """
+        asked = retry_after(failure.headers, datetime.now(UTC))
+        seconds = wait_before(len(exchange.attempts), asked, random=random.random)
+        if candidate.local or seconds is None or not self._budgets[candidate.provider].take(monotonic()):
+            return False
+        await asyncio.sleep(seconds)
+        return True
 
     async def _opened(self, exchange: Exchange, candidate: Candidate) -> tuple[AsyncGenerator[Chunk, None], Chunk]:
         """The answer of one candidate, and its first chunk."""
@@ -90,7 +151,8 @@ class Dispatch(Stage):
     def _ask(self, exchange: Exchange, candidate: Candidate) -> AsyncGenerator[Chunk, None]:
         provider = self._registry.providers.get(candidate.provider)
         if provider is None:  # the providers were read anew since the route was decided
-            raise ProviderFailed(f"{candidate.provider} was just taken away.", provider=candidate.provider, status=503)
+            gone = f"{candidate.provider} was just taken away."
+            raise ProviderFailed(gone, provider=candidate.provider, status=503, reached=False)
         # Whoever gets what was really said has to be on this machine: the way out is told, and refuses otherwise.
         own = exchange.own if candidate.local else None
         private = exchange.hints.private or own is not None
@@ -102,7 +164,7 @@ class Dispatch(Stage):
             return 0
         # The provider may answer under a dated name; the name that was asked for has the price then.
         for model in (exchange.answered_model or "", exchange.attempts[-1].model):
-            if (cost := cost_micros(model, tokens.prompt, tokens.completion)) is not None:
+            if (cost := self._prices.cost(model, exchange.provider or "", tokens)) is not None:
                 return cost
         return None
 
@@ -133,11 +195,27 @@ def _note(exchange: Exchange, chunk: Chunk) -> int:
     return chunk.raw.count(b"data:")  # an event is about a token
 
 
-def _tried(exchange: Exchange, candidate: Candidate, began: float, error: str | None = None) -> None:
+def _note_try(exchange: Exchange, candidate: Candidate, began: float, error: str | None = None) -> None:
     ms = round((perf_counter() - began) * 1000, 3)
     exchange.attempts = (*exchange.attempts, Attempt(candidate.provider, candidate.model, ms, error))
 
 
-def _all_failed(failures: list[ProviderFailed]) -> AllProvidersFailed:
+def _resting(candidate: Candidate, breaker: Breaker) -> ProviderFailed:
+    """Why a candidate was not asked after all: others have found in the meantime that it is broken."""
+    seconds = max(1, round(breaker.reopens_in(monotonic())))
+    return ProviderFailed(
+        f"{candidate.provider} failed too often and is left alone for {seconds} s.",
+        provider=candidate.provider,
+        status=503,
+        code=ProviderResting.code,
+        headers={"retry-after": str(seconds)},
+        reached=False,
+    )
+
+
+def _told(failures: list[ProviderFailed]) -> AllProvidersFailed | ProviderFailed:
+    """What the caller is told: the last word of a provider that was asked alone, or what each of them said."""
+    if len({failure.provider for failure in failures}) == 1:
+        return failures[-1]
     told = "; ".join(f"{failure.provider}: {failure.code}" for failure in failures)
     return AllProvidersFailed(f"Every provider failed ({told}).", headers=failures[-1].headers)

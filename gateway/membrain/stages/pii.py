@@ -16,12 +16,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
-from membrain.dialects.base import Chunk
+from membrain.dialects.base import Chunk, Said
 from membrain.errors import MembrainError, PiiBlocked
 from membrain.exchange import Exchange, Stage
 from membrain.holds import MOST_AROUND, MOST_TAIL, Context, Hold, Holds, Verdict, patience, refusal
@@ -44,6 +44,9 @@ _HEADERS = frozenset(name for names in FORWARDED.values() for name in names)
 
 _REDACTED = "x-membrain-redacted"
 
+POLICY = "See the policy: membrain config get pii.rules"
+"""What to do about a request that is refused for what it holds."""
+
 _MOST_NAMES = 4096
 _WITHHELD = "(withheld)"
 _REFUSED = MASKED | {Mode.BLOCK}
@@ -52,6 +55,17 @@ _REFUSED = MASKED | {Mode.BLOCK}
 _MOST_FINDINGS = 50
 _UNSEEN = "UNSCANNED"
 """Label of an answer that could not be looked at after it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What would be done about a request: labels and counts, never values."""
+
+    masked: Mapping[str, int] = field(default_factory=dict)
+    blocked: tuple[str, ...] = ()
+    confirmed: tuple[str, ...] = ()
+    private: bool = False
+    """Whether only models on this machine might answer."""
 
 
 class Pii(Stage):
@@ -120,6 +134,20 @@ class Pii(Stage):
             self._mask(exchange, request, policy, guard)
         await self._confirm(exchange, found)
         exchange.looked = True
+
+    async def preview(self, said: Said, project: str) -> Preview:
+        """What would be done about *said*, if somebody of *project* asked it; nothing is done."""
+        guard = self._guard or await self.ready()
+        with _failing_closed():
+            request = Request(said.body, said.data, guard.pieces)
+            await self._look(request, guard)
+            found = _judged(request, guard.policies.of(project))
+        return Preview(
+            Counter(span.label for _, span, mode in found if mode in MASKED),
+            tuple(sorted(_labels(found, Mode.BLOCK))),
+            tuple(sorted(_labels(found, Mode.CONFIRM))),
+            any(mode is Mode.LOCAL for _, _, mode in found),
+        )
 
     def outgoing(self, exchange: Exchange, chunk: Chunk) -> Chunk:
         back = exchange.back
@@ -362,7 +390,7 @@ def _blocked(found: _Judged) -> PiiBlocked:
         f"This request holds {', '.join(where[:5])}{more}, which must not leave and cannot be masked there."
         if any(place.fixed for place, _, mode in found if mode is Mode.BLOCK)
         else f"This request holds {', '.join(where[:5])}{more}, and your policy blocks it.",
-        hint="See the policy: membrain config get pii.rules",
+        hint=POLICY,
     )
 
 

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from membrain.records import Attempt, AuditRecord
+from membrain.records import Attempt, AuditRecord, Candidate, Decision
 from membrain_cli.chat import slash
 from membrain_cli.chat.session import Asking, Session
 from membrain_cli.console import CommandError, Console
@@ -479,6 +480,66 @@ def test_sent_does_not_wait_for_a_gateway_that_is_gone(talk: Talk) -> None:
     talk.session._id = "7f3a"
     talk.session.url = "http://127.0.0.1:9"
     assert talk.refuses("/sent") == "The gateway does not answer at http://127.0.0.1:9."
+
+
+# --- why -----------------------------------------------------------------------------------------------------
+
+
+def decided(sink: Sink, talk: Talk, **facts: Any) -> str:
+    """What `/why` shows of an exchange that had two candidates, one at a time, and two who were dropped."""
+    candidates = (
+        Candidate("gpt-4o", "openai", kept=True, reason="tier balanced"),
+        Candidate("claude-sonnet-4", "anthropic", kept=True, reason="tier balanced"),
+        Candidate("o1", "openai", kept=False, reason="over $0.001"),
+        Candidate("x-large", "groq", kept=False, reason="over $0.001"),
+    )
+    record = AuditRecord(**{
+        "id": "7f3a9c0d1e2f", "time": "t", "dialect": "chat", "path": "/", "model": "auto", "outcome": "answered",
+        "attempts": (Attempt("openai", "gpt-4o", 1.0),),
+        "decision": Decision("auto", "balanced", False, candidates), **facts,
+    })  # fmt: skip
+    talk.session._id = record.id
+    sink.script(f"/api/audit/{record.id}", Reply(200, record.to_dict()))
+    return shown(talk, "/why")
+
+
+def test_why_tells_who_was_chosen_who_was_next_and_why_others_were_not(talk: Talk, sink: Sink) -> None:
+    assert decided(sink, talk) == (
+        "gpt-4o            openai      chosen     tier balanced\n"
+        "claude-sonnet-4   anthropic   fallback   tier balanced\n"
+        "2 more were dropped: over $0.001.\n"
+    )
+    stream = talk.console.stderr
+    assert isinstance(stream, io.StringIO)
+    assert stream.getvalue() == "All of it, by today's rules:  membrain route explain --replay 7f3a9c\n"
+
+
+def test_why_tells_who_failed_before(talk: Talk, sink: Sink) -> None:
+    tried = (Attempt("openai", "gpt-4o", 1.0, "provider_failed"), Attempt("anthropic", "claude-sonnet-4", 2.0))
+    assert [line.split()[2] for line in decided(sink, talk, attempts=tried).splitlines()[:2]] == ["failed", "chosen"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"cached": True}, "The cache knew the answer.\n"),
+        (
+            {"decision": None, "outcome": "refused", "error": "pii_blocked"},
+            "Nobody was asked: it was refused (pii blocked).\n",
+        ),
+    ],
+)
+def test_why_says_that_nobody_was_asked(facts: dict[str, Any], told: str, talk: Talk, sink: Sink) -> None:
+    assert decided(sink, talk, **facts) == told
+
+
+def test_why_tells_of_the_real_gateway(heard: Heard) -> None:
+    heard.say("Hello")
+    assert re.fullmatch(r"gpt-4o-echo   openai   chosen   \S.*\n", shown(heard, "/why"))
+
+
+def test_why_waits_for_a_question(fresh: Talk, talk: Talk) -> None:
+    assert fresh.refuses("/why") == talk.refuses("/why") == "Nobody was asked yet."
 
 
 # --- completion ----------------------------------------------------------------------------------------------

@@ -75,8 +75,27 @@ def test_set_as_json_tells_before_and_after(file: Path, environ: dict[str, str])
 
 
 def test_set_says_that_a_running_gateway_needs_a_restart(served: Served, beside: dict[str, str]) -> None:
-    ran = invoke(["config", "set", "tier", "fast"], beside)
-    assert ran.err == "✓ tier: balanced → fast.  The running gateway needs a restart:  membrain restart\n"
+    ran = invoke(["config", "set", "log.level", "debug"], beside)
+    assert ran.err == "✓ log.level: info → debug.  The running gateway needs a restart:  membrain restart\n"
+    invoke(["config", "unset", "log.level"], beside)
+
+
+def test_what_routing_goes_by_is_taken_up_at_once(served: Served, beside: dict[str, str]) -> None:
+    for name, value in (("tier", "fast"), ("aliases.fast-code", "gpt-4o-mini"), ("tiers.best", "gpt-4o,o1"),
+                        ("routing.prefer", "anthropic"), ("prices.gpt-4o", "1,2")):  # fmt: skip
+        assert "has it now" in invoke(["config", "set", name, value], beside).err
+    tiers = served.get("/api/tiers").json()
+    assert (tiers["default"], tiers["aliases"], tiers["prefer"]) == (
+        "fast",
+        {"fast-code": "gpt-4o-mini"},
+        ["anthropic"],
+    )
+    assert tiers["best"] == ["gpt-4o", "o1"]
+    (priced,) = served.post("/api/route", {"model": "gpt-4o"}).json()["candidates"]
+    assert (priced["input_price"], priced["price_source"]) == (1.0, "config.toml")
+    for name in ("tier", "aliases.fast-code", "tiers.best", "routing.prefer", "prices.gpt-4o"):
+        assert "has it now" in invoke(["config", "unset", name], beside).err
+    assert served.get("/api/tiers").json()["default"] == "balanced"
 
 
 def test_a_provider_of_ones_own_answers_as_soon_as_it_is_set(served: Served, beside: dict[str, str]) -> None:
@@ -178,7 +197,46 @@ def test_an_editor_that_fails_is_told(environ: dict[str, str]) -> None:
         assert terminal.finish() == Exit.FAILED
 
 
-def test_names_are_completed_with_their_sentences() -> None:
+def test_an_alias_is_set_by_its_own_name_dots_and_all(file: Path, environ: dict[str, str]) -> None:
+    ran = invoke(["config", "set", "aliases.fast/v1.5", "gpt-4o-mini"], environ)
+    assert (ran.status, ran.err) == (0, "✓ aliases.fast/v1.5: gpt-4o-mini.\n")
+    assert '[aliases]\n"fast/v1.5" = "gpt-4o-mini"\n' in file.read_text()
+    assert invoke(["config", "get", 'aliases."fast/v1.5"'], environ).out == "gpt-4o-mini\n"
+    lines = [line.split() for line in invoke(["config"], environ, tty=True).out.splitlines()]
+    assert ["aliases.fast/v1.5", "gpt-4o-mini", "config.toml"] in lines
+    assert "✓ aliases.fast/v1.5" in invoke(["config", "set", "aliases.fast/v1.5", "auto"], environ).err
+    ran = invoke(["config", "unset", "aliases.fast/v1.5"], environ)
+    assert (ran.status, ran.err) == (0, "✓ aliases.fast/v1.5 is gone.\n")
+    assert invoke(["config", "get", "aliases.fast/v1.5"], environ).status == Exit.FAILED
+
+
+def test_a_price_is_set_as_numbers_and_told_as_such(file: Path, environ: dict[str, str]) -> None:
+    ran = invoke(["config", "set", "prices.gpt-4.1", "1.0,2.0"], environ)
+    assert (ran.status, ran.err) == (0, "✓ prices.gpt-4.1: 1,2.\n")
+    assert invoke(["config", "set", "prices.gpt-4.1", "1/2//3"], environ).err == "✓ prices.gpt-4.1: 1,2 → 1,2,,3.\n"
+    assert invoke(["config", "get", "prices.gpt-4.1"], environ).out == "1,2,,3\n"
+    told = json.loads(invoke(["config", "get", "prices.gpt-4.1", "--json"], environ).out)
+    assert told["value"] == {"input": 1.0, "output": 2.0, "written": 3.0}
+
+
+@pytest.mark.parametrize("name", ["aliases.a", "prices.a", "routing.attempts", "tiers.fast"])
+def test_what_decides_the_route_holds_at_once(name: str, served: Served, beside: dict[str, str]) -> None:
+    value = {"aliases.a": "auto", "prices.a": "1,2", "routing.attempts": "2", "tiers.fast": "a"}[name]
+    assert "The running gateway has it now." in invoke(["config", "set", name, value], beside).err
+    assert "The running gateway has it now." in invoke(["config", "unset", name], beside).err
+
+
+def test_names_of_ones_own_are_completed(home: Path) -> None:
+    from membrain_cli.commands.config import names
+
+    (home / "config").mkdir(parents=True)
+    (home / "config" / "config.toml").write_text("[aliases]\n'my.fast' = 'gpt-4o'\n")
+    assert names("aliases.m") == [("aliases.my.fast", "gpt-4o")]
+    (home / "config" / "config.toml").write_text("nonsense")
+    assert [name for name, _ in names("aliases")] == ["aliases.NAME"]
+
+
+def test_names_are_completed_with_their_sentences(home: Path) -> None:
     from membrain_cli.commands.config import names
 
     assert ("limits.depth", "How deep a request's JSON may be nested.") in names("limits.d")

@@ -227,3 +227,21 @@ def test_of_other_headers_the_last_counts() -> None:
 def test_a_key_may_come_in_three_headers(headers: dict[str, str], key: str | None) -> None:
     """One that was sent, however badly, is never taken for none."""
     assert credential_of(headers) == key
+
+
+@pytest.mark.parametrize(
+    "name", ["x-membrain-privat", "x_membrain_private", "x-membrain-", "x-membrain", "x-membrain_tier"]
+)
+def test_a_misspelt_header_of_ours_is_refused(name: str) -> None:
+    error = refused({**JSON, name: "true"})
+    assert isinstance(error, BadRequest)
+    assert "no header" in error.message
+
+
+def test_the_guides_curl_lines_need_not_name_their_type() -> None:
+    form = {"host": JSON["host"], "content-type": "application/x-www-form-urlencoded"}
+    assert GUARD.check(scope({**form, "user-agent": "curl/8.5.0"}))
+    assert isinstance(refused({**form, "user-agent": "Mozilla/5.0"}), UnsupportedType)
+    assert isinstance(refused(form), UnsupportedType)
+    assert isinstance(refused({**form, "user-agent": "curl/8.5.0", "origin": "https://evil.example"}), Forbidden)
+    assert isinstance(refused({**form, "user-agent": "curl/8.5.0", "content-type": "text/plain"}), UnsupportedType)

@@ -240,6 +240,12 @@ def test_names_of_events_survive_the_hiding() -> None:
             },
             Tokens(9, 4, cached=5, reasoning=3),
         ),
+        (
+            {**USAGE, "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 5}},
+            Tokens(9, 4, cached=2, written=5),
+        ),
+        ({**USAGE, "prompt_tokens_details": {"cache_write_tokens": -5}}, Tokens(9, 4)),
+        ({**USAGE, "prompt_tokens_details": {"cache_write_tokens": None}}, Tokens(9, 4)),
     ],
 )
 def test_usage_counts_when_it_makes_sense(usage: object, tokens: Tokens | None) -> None:

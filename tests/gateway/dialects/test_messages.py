@@ -15,6 +15,7 @@ from openai.types.chat import ChatCompletionChunk as OpenAIChunk
 
 from membrain import sse
 from membrain.dialects import messages as messages_dialect
+from membrain.dialects.chat import tokens_of
 from membrain.dialects.messages import (
     ERROR_STATUS,
     STOP_REASONS,
@@ -24,6 +25,7 @@ from membrain.dialects.messages import (
     usage_from_message,
 )
 from membrain.errors import ProviderFailed
+from membrain.records import Tokens
 
 Json = dict[str, Any]
 NOW = 1_700_000_000
@@ -154,6 +156,12 @@ def test_prompt_tokens_include_the_cached_ones() -> None:
         "total_tokens": 33,
         "prompt_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 0},
     }
+
+
+def test_no_token_is_lost_on_the_way_to_the_bill() -> None:
+    """Reading and writing the cache have prices of their own."""
+    told = {"input_tokens": 1, "output_tokens": 2, "cache_read_input_tokens": 30, "cache_creation_input_tokens": 400}
+    assert tokens_of(usage_from_message(told)) == Tokens(431, 2, cached=30, written=400)
 
 
 def test_nulls_in_usage_count_nothing() -> None:

@@ -69,7 +69,8 @@ def test_what_neighbours_say_is_the_sum_of_their_features(line: str) -> None:
 
 def test_the_path_is_the_best_of_all() -> None:
     read, dice = model(), random.Random(7)
-    moves = [dict(zip(origins, values, strict=True)) for origins, values in read._steps]
+    moves = {tag: dict(enumerate(values)) for tag, values in read._begins}
+    moves |= {tag: {tag - 1: begun, tag: gone_on} for tag, begun, gone_on in read._goes_on}
 
     def worth(path: tuple[int, ...], rows: list[list[int]]) -> float:
         before, total = 0, 0.0
@@ -78,8 +79,8 @@ def test_the_path_is_the_best_of_all() -> None:
             before = tag
         return total + read._ends[before]
 
-    for _ in range(20):
-        rows = [[dice.randint(-200, 200) for _ in TAGS] for _ in range(4)]
+    for turn in range(40):
+        rows = [[dice.randint(-200, 200) - 150 * (turn % 2) * (tag > 0) for tag in range(len(TAGS))] for _ in range(4)]
         best = max(product(range(len(TAGS)), repeat=4), key=lambda path: worth(path, rows))
         assert worth(tuple(read.tags(rows)), rows) == worth(best, rows)
 

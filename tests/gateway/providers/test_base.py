@@ -83,8 +83,12 @@ async def test_the_guides_example_works_as_it_stands(sink: Sink) -> None:
 async def test_the_guides_example_that_fails_fails_as_a_provider(sink: Sink) -> None:
     """Whatever it raises by nature, here httpx's own errors."""
     provider = MyProvider("sk-mine", f"{sink.url}/v1")
-    with pytest.raises(ProviderFailed, match="failed with HTTPStatusError"):
+    with pytest.raises(ProviderFailed, match="custom answered 500") as refused:
         await answered(provider, ask(CANARY, "status-500"))
+    assert (refused.value.status, refused.value.reached) == (500, False), "so that another one may be asked"
+    with pytest.raises(ProviderFailed) as refused:
+        await answered(provider, ask(CANARY, "status-429"))
+    assert refused.value.headers == {"retry-after": "7"}
     await provider.close()
 
 

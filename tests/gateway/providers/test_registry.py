@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -200,8 +202,11 @@ async def test_addresses_have_the_documented_defaults(egress: Egress) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _a_default_of_the_tests_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def _a_default_of_the_tests_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """On a machine without a `claude` and without LiteLLM."""
     monkeypatch.setattr(make, "_default", Registry())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "litellm", None)
 
 
 async def test_what_was_given_is_registered() -> None:

@@ -8,9 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from membrain.errors import BadRequest, MembrainError, NoCandidate, NotConfigured, PrivateRefused, UnknownModel
+from membrain.errors import (
+    BadRequest,
+    MembrainError,
+    NoCandidate,
+    NotConfigured,
+    PrivateRefused,
+    ProviderResting,
+    UnknownModel,
+)
 from membrain.records import Decision, Hints
-from membrain.routing.router import TIER_MODELS, Offer, Router, mean_price, tier_named
+from membrain.routing.router import TIER_MODELS, Offer, Router, consider, tier_named
+from membrain.routing.world import Preferences
+from membrain.routing.world import documented_mean as mean_price
 
 BOTH = ["openai", "anthropic"]
 LLAMA = Offer("ollama", local=True, models=("ollama/llama3:latest",), here=frozenset({"ollama/llama3:latest"}))
@@ -328,9 +338,96 @@ def test_auto_with_nothing_at_all_leaves_nobody() -> None:
 def test_the_decision_says_what_was_asked(model: str) -> None:
     decision = Router().decide(model, Hints(tier="speed"), offers("openai"))
     assert (decision.asked, decision.tier, decision.private) == (model, "fast", False)
-    assert [each.reason for each in decision.candidates] == ["tier fast"]
+    assert [each.reason for each in decision.candidates] == ["tier fast", "of tier balanced", "of tier best"]
 
 
 def test_a_tier_that_does_not_exist_is_refused_under_private_too() -> None:
     with pytest.raises(BadRequest):
         Router().decide("auto", Hints(tier="cheap", private=True), offers(LOCAL))
+
+
+# --- the settings' word
+
+
+def test_an_alias_is_what_it_stands_for() -> None:
+    router = Router(preferences=Preferences(aliases={"fast-code": "gpt-4o-mini", "any": "auto"}))
+    decision = router.decide("fast-code", Hints(), offers("openai"))
+    assert (decision.asked, chain(decision)) == ("fast-code", [("gpt-4o-mini", "openai")])
+    assert chain(router.decide("any", Hints(tier="fast"), offers("openai"))) == [("gpt-4o-mini", "openai")]
+
+
+def test_a_tier_of_the_settings_takes_the_place_of_the_documented_one() -> None:
+    groq = Offer("groq", models=("groq/llama-3",))
+    router = Router(preferences=Preferences(tiers={"fast": ("groq/llama-3", "gpt-4o-mini")}))
+    assert chain(router.decide("auto", Hints(tier="fast"), offers("openai", groq))) == [
+        ("groq/llama-3", "groq"),
+        ("gpt-4o-mini", "openai"),
+    ]
+    assert chain(router.decide("auto", Hints(tier="best"), offers("openai", groq))) == [("o1", "openai")]
+
+
+def test_preferred_providers_come_before_faster_ones() -> None:
+    router = Router(preferences=Preferences(prefer=("anthropic",)))
+    router.record_latency("openai", 10)
+    router.record_latency("anthropic", 900)
+    assert [provider for _, provider in chain(router.decide("auto", Hints(), offers(*BOTH)))] == ["anthropic", "openai"]
+
+
+def test_a_tier_and_a_limit_of_cost_hold_together() -> None:
+    found = Router().resolve_with_fallback("auto", BOTH, tier="balanced", max_cost=0.007)
+    assert found == ["gpt-4o"]
+
+
+def test_what_several_of_ones_own_list_is_asked_of_the_fastest_and_then_of_the_others() -> None:
+    one, two = Offer("one", models=("llama",)), Offer("two", models=("llama",))
+    router = Router()
+    router.record_latency("one", 90)
+    router.record_latency("two", 20)
+    assert chain(router.decide("llama", Hints(), offers(one, two, "openai"))) == [("llama", "two"), ("llama", "one")]
+
+
+def test_the_first_one_is_told_why_it_is_the_first() -> None:
+    router = Router()
+    reasons = lambda: [each.reason for each in router.decide("auto", Hints(), offers(*BOTH)).chain]  # noqa: E731
+    assert reasons() == ["not asked yet, so tried once", "next by p50"]
+    router.record_latency("openai", 20)
+    router.record_latency("anthropic", 10)
+    assert reasons() == ["fastest of the 2 kept", "next by p50"]
+    router.become(Preferences(prefer=("openai",)))
+    assert reasons() == ["preferred by the settings", "next by p50"]
+
+
+# --- never asked, failed, resting
+
+
+def test_who_was_never_asked_is_tried_once_and_then_no_more() -> None:
+    router = Router()
+    router.record_latency("openai", 50)
+    order = lambda: [provider for _, provider in chain(router.decide("auto", Hints(), offers(*BOTH)))]  # noqa: E731
+    assert order() == ["anthropic", "openai"]
+    router.record_failure("anthropic")
+    assert order() == ["openai", "anthropic"]
+    router.record_latency("anthropic", 20)
+    assert order() == ["anthropic", "openai"]
+    router.record_failure("anthropic")
+    assert order() == ["anthropic", "openai"], "who has answered before is slow or fast, and the breaker's to judge"
+
+
+def test_who_rests_is_passed_over_in_plain_sight() -> None:
+    decision = Router().decide("auto", Hints(), offers(*BOTH), {"openai": 12.4})
+    assert chain(decision) == [("claude-sonnet-4-20250514", "anthropic")]
+    rests = next(each for each in decision.candidates if not each.kept)
+    assert (rests.provider, rests.reason) == ("openai", "failed too often, asked again in 12 s")
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "auto"])
+def test_when_everybody_rests_it_is_said_for_how_long(model: str) -> None:
+    with pytest.raises(ProviderResting) as told:
+        Router().decide(model, Hints(), offers("openai"), {"openai": 12.4})
+    assert told.value.status == 503
+    assert told.value.headers["retry-after"] == "13"
+
+
+def test_private_goes_before_every_other_reason() -> None:
+    decision = consider("auto", Hints(private=True, max_cost=0.0), Router().world(offers(*BOTH), {"openai": 3}))
+    assert {each.reason for each in decision.candidates} == {"it would leave this machine"}

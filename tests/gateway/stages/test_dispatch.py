@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+import httpx
 import pytest
 
 from membrain.dialects.base import Chunk
@@ -15,9 +16,11 @@ from membrain.errors import (
     AllProvidersFailed,
     GuardFailed,
     LocalModelNotInstalled,
+    MembrainError,
     NoCandidate,
     PrivateRefused,
     ProviderFailed,
+    ProviderResting,
     UnknownModel,
 )
 from membrain.exchange import Exchange
@@ -25,7 +28,9 @@ from membrain.providers import registry as make
 from membrain.providers.base import Ask, BaseProvider
 from membrain.providers.registry import Registry
 from membrain.records import Candidate, Hints, Outcome, Passport, Tokens
+from membrain.routing.breaker import Breaker
 from membrain.routing.router import Router
+from membrain.routing.world import Preferences
 from membrain.stages.dispatch import Dispatch
 from tests.fakes import EchoProvider, FlakyProvider, SlowProvider, exchange
 from tests.sink import Sink
@@ -57,9 +62,17 @@ HELLO = Chunk(b"{}", whole=True, tokens=Tokens(1000, 500))
 
 
 def failed(
-    status: int = 503, code: str = "busy", *, passing: bool = True, headers: dict[str, str] | None = None
+    status: int = 503,
+    code: str = "busy",
+    *,
+    provider: str = "p",
+    passing: bool = True,
+    reached: bool = False,
+    headers: dict[str, str] | None = None,
 ) -> ProviderFailed:
-    return ProviderFailed("Busy.", provider="p", status=status, code=code, passing=passing, headers=headers)
+    return ProviderFailed(
+        "Busy.", provider=provider, status=status, code=code, passing=passing, reached=reached, headers=headers
+    )
 
 
 def room(**providers: BaseProvider) -> tuple[Dispatch, Registry, Router]:
@@ -241,11 +254,102 @@ async def test_once_something_was_said_there_is_no_second_try() -> None:
     assert openai.left == 1
 
 
-async def test_one_that_says_nothing_has_failed() -> None:
-    dispatch, _, _ = room(openai=Says(), anthropic=Says(HELLO))
+@pytest.mark.parametrize("says", [(), (failed(502, "broke_off", reached=True),)])
+async def test_what_may_have_been_billed_is_not_asked_again(says: tuple[Chunk | Exception, ...]) -> None:
+    anthropic = Says(HELLO)
+    dispatch, _, _ = room(openai=Says(*says), anthropic=anthropic)
     question = asked("auto")
+    with pytest.raises(ProviderFailed):
+        await dispatch.enter(question)
+    assert len(question.attempts) == 1
+    assert not anthropic.questions
+
+
+@pytest.mark.parametrize("says", [(), (failed(502, "broke_off", reached=True),)])
+async def test_unless_the_caller_gave_it_a_key(says: tuple[Chunk | Exception, ...]) -> None:
+    dispatch, _, _ = room(openai=Says(*says), anthropic=Says(HELLO))
+    question = asked("auto")
+    question.forwarded = {"idempotency-key": "once"}
     await answered(dispatch, question)
-    assert [each.error for each in question.attempts] == ["provider_failed", None]
+    assert [each.provider for each in question.attempts] == ["openai", "anthropic"]
+    assert question.attempts[-1].error is None
+
+
+async def test_who_stands_alone_is_asked_once_more_and_told_of_by_its_last_word() -> None:
+    openai = Says(failed(503, "busy"))
+    dispatch, _, _ = room(openai=openai)
+    question = asked("gpt-4o")
+    with pytest.raises(ProviderFailed) as told:
+        await dispatch.enter(question)
+    assert (told.value.status, told.value.code) == (503, "busy")
+    assert [each.error for each in question.attempts] == ["busy"] * 3
+    assert len(openai.questions) == 3
+
+
+async def test_a_long_retry_after_is_handed_on_at_once() -> None:
+    openai = Says(failed(429, "rate_limit", headers={"retry-after": "20"}))
+    dispatch, _, _ = room(openai=openai)
+    with pytest.raises(ProviderFailed) as told:
+        await dispatch.enter(asked("gpt-4o"))
+    assert told.value.headers == {"retry-after": "20"}
+    assert len(openai.questions) == 1
+
+
+async def test_a_provider_that_wants_a_pause_gets_one() -> None:
+    openai, anthropic = Says(failed(429, "rate_limit", headers={"retry-after": "20"})), Says(HELLO)
+    dispatch, _, _ = room(openai=openai, anthropic=anthropic)
+    for _ in range(3):
+        await answered(dispatch, asked("auto"))
+    assert len(openai.questions) == 1
+    with pytest.raises(ProviderResting) as told:
+        await dispatch.enter(asked("gpt-4o"))
+    assert 15 <= int(told.value.headers["retry-after"]) <= 20
+
+
+async def test_a_provider_that_keeps_failing_is_left_alone() -> None:
+    openai = Says(failed(500, "broken", reached=True))
+    dispatch, _, _ = room(openai=openai)
+    codes = []
+    for _ in range(40):
+        with pytest.raises(MembrainError) as told:
+            await dispatch.enter(asked("gpt-4o"))
+        codes.append(told.value.code)
+    assert codes == ["broken"] * 20 + ["provider_resting"] * 20
+    assert len(openai.questions) == 20
+
+
+class NeverOpens(Breaker):
+    def failed(self, now: float, retry_after: float | None = None, *, began: float | None = None) -> None:
+        pass
+
+
+async def test_a_thousand_requests_to_a_dead_provider_make_few_attempts() -> None:
+    openai = Says(failed(503, "dead"))
+    dispatch, _, _ = room(openai=openai)
+    dispatch._breakers._breakers["openai"] = NeverOpens()  # so that the budget alone is what holds
+    outcomes = await asyncio.gather(*(dispatch.enter(asked("gpt-4o")) for _ in range(1000)), return_exceptions=True)
+    assert all(isinstance(each, ProviderFailed) for each in outcomes)
+    assert 1000 < len(openai.questions) <= 1100
+
+
+async def test_without_fallback_only_the_first_candidate_is_asked() -> None:
+    anthropic = Says(HELLO)
+    dispatch, _, router = room(openai=Says(failed(headers={"x-should-retry": "false"})), anthropic=anthropic)
+    router.become(Preferences(fallback=False))
+    with pytest.raises(ProviderFailed):
+        await dispatch.enter(asked("auto"))
+    assert not anthropic.questions
+
+
+async def test_an_alias_is_asked_by_the_name_that_it_stands_for() -> None:
+    openai = Says(HELLO)
+    dispatch, _, router = room(openai=openai)
+    router.become(Preferences(aliases={"fast-code": "gpt-4o-mini"}))
+    question = asked("fast-code")
+    await answered(dispatch, question)
+    assert [ask.model for ask in openai.questions] == ["gpt-4o-mini"]
+    assert question.decision is not None
+    assert question.decision.asked == "fast-code"
 
 
 async def test_a_model_by_name_is_never_answered_by_another() -> None:
@@ -259,14 +363,15 @@ async def test_a_model_by_name_is_never_answered_by_another() -> None:
 
 async def test_when_everybody_failed_each_is_told() -> None:
     dispatch, _, _ = room(
-        openai=Says(failed(code="busy")), anthropic=Says(failed(529, "overloaded", headers={"retry-after": "7"}))
+        openai=Says(failed(code="busy", provider="openai")),
+        anthropic=Says(failed(529, "overloaded", provider="anthropic", headers={"retry-after": "30"})),
     )
     question = asked("auto")
     with pytest.raises(AllProvidersFailed) as told:
         await dispatch.enter(question)
     assert told.value.status == 502
-    assert "p: busy; p: overloaded" in told.value.message
-    assert told.value.headers == {"retry-after": "7"}
+    assert "openai: busy; anthropic: overloaded" in told.value.message
+    assert told.value.headers == {"retry-after": "30"}
     assert [each.error for each in question.attempts] == ["busy", "overloaded"]
     await dispatch.leave(question)
     assert question.provider is None
@@ -422,8 +527,9 @@ async def test_a_cancelled_wait_closes_the_provider() -> None:
     assert provider.left == 1
 
 
-async def test_a_custom_provider_that_fails_is_passed_over() -> None:
-    dispatch, _, _ = room(openai=FlakyProvider(RuntimeError("canary-7f3a")), anthropic=EchoProvider())
+@pytest.mark.parametrize("error", [httpx.ConnectError("canary-7f3a"), ConnectionRefusedError("canary-7f3a")])
+async def test_a_custom_provider_that_cannot_be_reached_is_passed_over(error: Exception) -> None:
+    dispatch, _, _ = room(openai=FlakyProvider(error), anthropic=EchoProvider())
     question = asked("auto")
     await answered(dispatch, question)
     assert question.provider == "anthropic"
