@@ -31,6 +31,8 @@ TIER_ALIASES = {"speed": "fast", "quality": "best"}
 """What else the tiers are called on the wire."""
 
 AUTO = frozenset({"auto", "default"})
+_REMEMBERED = 256
+"""Decisions; callers choose the names of models, so there is no end to them."""
 LOCAL_MODEL = "local/default"
 PREFERRED_LOCAL = "ollama/llama3"
 
@@ -211,6 +213,7 @@ class Router:
     ) -> None:
         self.preferences = preferences or Preferences(tier=tier)
         self.latencies = Latencies()
+        self._decisions: dict[tuple[str, Hints], tuple[tuple[object, ...], Decision]] = {}
         self._mean_price, self._priced = mean_price, tuple(priced)
 
     def become(self, preferences: Preferences) -> None:
@@ -233,10 +236,29 @@ class Router:
         Raises `UnknownModel`, `NotConfigured`, `PrivateRefused`, `ProviderResting` or `NoCandidate` when nobody may
         answer.
         """
+        if resting or hints.max_cost is not None:  # by the second and by prices, which may change
+            return self._decided(model, hints, offers, resting or {})
+        seen = self._seen(offers)
+        known = self._decisions.get((model, hints))
+        if known is not None and known[0] == seen:
+            return known[1]
+        decision = self._decided(model, hints, offers, {})
+        if len(self._decisions) >= _REMEMBERED:
+            self._decisions.clear()
+        self._decisions[model, hints] = seen, decision
+        return decision
+
+    def _decided(self, model: str, hints: Hints, offers: Mapping[str, Offer], resting: Rest) -> Decision:
         decision = consider(model, hints, self.world(offers, resting))
         if not decision.chain:
-            raise refusal(decision, resting or {})
+            raise refusal(decision, resting)
         return decision
+
+    def _seen(self, offers: Mapping[str, Offer]) -> tuple[object, ...]:
+        """All that a decision goes by besides the request: unchanged, the same question has the same answer."""
+        speed = self.latencies.speed
+        order = sorted(offers, key=speed)
+        return self.preferences, tuple(offers.values()), order, [name for name in order if speed(name) < 0]
 
     def resolve_with_fallback(
         self,

@@ -413,6 +413,29 @@ def test_who_was_never_asked_is_tried_once_and_then_no_more() -> None:
     assert order() == ["anthropic", "openai"], "who has answered before is slow or fast, and the breaker's to judge"
 
 
+def test_the_same_question_has_the_same_answer_until_anything_changes() -> None:
+    router, there = Router(), dict(offers("openai"))
+    first = router.decide("auto", Hints(), there)
+    assert router.decide("auto", Hints(), there) is first, "remembered"
+    assert router.decide("auto", Hints(tier="fast"), there) != first
+    there["anthropic"] = Offer("anthropic")
+    second = router.decide("auto", Hints(), there)
+    assert [each.provider for each in second.chain] == ["openai", "anthropic"]
+    router.record_latency("openai", 9)
+    router.record_latency("anthropic", 3)
+    assert [each.provider for each in router.decide("auto", Hints(), there).chain] == ["anthropic", "openai"]
+    router.become(Preferences(prefer=("openai",)))
+    assert [each.provider for each in router.decide("auto", Hints(), there).chain] == ["openai", "anthropic"]
+    assert router.decide("auto", Hints(), there, {"openai": 5}).chain[0].provider == "anthropic"
+
+
+def test_a_thousand_names_are_not_remembered_for_ever() -> None:
+    router, groq = Router(), Offer("groq")
+    for number in range(1000):
+        router.decide(f"groq/{number}", Hints(), {"groq": groq})
+    assert len(router._decisions) <= 256
+
+
 def test_who_rests_is_passed_over_in_plain_sight() -> None:
     decision = Router().decide("auto", Hints(), offers(*BOTH), {"openai": 12.4})
     assert chain(decision) == [("claude-sonnet-4-20250514", "anthropic")]
