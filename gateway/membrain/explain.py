@@ -144,10 +144,11 @@ class Explainer:
             return Preview()
         return await self._pii.preview(said_of(dict(question.body)), project)
 
-    def row(self, id: str, provider: str, *, local: bool) -> ModelRow:
-        """A model as `membrain models` shows it."""
+    def row(self, id: str, provider: str, *, local: bool, context: int | None = None) -> ModelRow:
+        """A model as `membrain models` shows it; *context* if its size is known from elsewhere."""
         price = _FREE if local else self._prices.of(id, provider)
-        return ModelRow(id, provider, local, **_priced(price), context=price.context if price else None)
+        size = context or (price.context if price else None)
+        return ModelRow(id, provider, local, **_priced(price), context=size)
 
 
 def _priced(price: Price | None) -> dict[str, Any]:

@@ -318,7 +318,8 @@ class Gateway:
             offer = self.registry.offers.get(card.owned_by)
             if offer is not None:
                 local = card.id in offer.here
-                rows.append(self._explainer.row(card.id, card.owned_by, local=local))
+                context = self._settings.local.context if card.owned_by == "local" else None
+                rows.append(self._explainer.row(card.id, card.owned_by, local=local, context=context))
         return rows
 
     def tiers(self) -> dict[str, Any]:

@@ -290,6 +290,8 @@ class AuditRecord(Record):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
+    written_tokens: int | None = None
+    """Written to the provider's cache."""
     reasoning_tokens: int | None = None
     estimated: bool = False
     """The token counts are ours, because the provider reported none."""

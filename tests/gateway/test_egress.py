@@ -464,14 +464,14 @@ async def test_a_provider_that_is_closed_while_a_stream_ends_breaks_nothing(
 ) -> None:
     """aiohttp then says so with a RuntimeError, now and then: here always."""
 
-    async def closed() -> bytes:
+    async def closed(_: object) -> bytes:
         raise RuntimeError("Connection closed.")
 
     reply = await egress.upstream("x", sink.url).post(
         CHAT, json.dumps({"model": "stall-mid", "stream": True}).encode(), FREE, stream=True
     )
     await reply.piece()
-    monkeypatch.setattr(reply._response.content, "readany", closed)
+    monkeypatch.setattr(type(reply._response.content), "readany", closed)
     reply.leave()
     (rest,) = egress._rests
     assert await asyncio.gather(rest, return_exceptions=True) == [None]

@@ -106,31 +106,32 @@ class Snapshot:
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
-few = st.lists(st.sampled_from(MODELS), max_size=4, unique=True).map(tuple)
-some = st.lists(st.sampled_from(list(LISTS)), max_size=4, unique=True)
+does = st.sampled_from(["is busy", "is unpaid", "has no key", "is busy", *DOES])
+few = st.lists(st.sampled_from(MODELS), min_size=2, max_size=5, unique=True).map(tuple)
+some = st.lists(st.sampled_from(list(LISTS)), max_size=3, unique=True)
 
 snapshots = st.builds(
     Snapshot,
-    providers=st.dictionaries(st.sampled_from(list(LISTS)), st.sampled_from(list(DOES))),
+    providers=st.fixed_dictionaries({"openai": does, "anthropic": does}, optional=dict.fromkeys([*LISTS][2:], does)),
     preferences=st.builds(
         Preferences,
         tier=st.sampled_from(list(TIER_MODELS)),
         tiers=st.dictionaries(st.sampled_from(list(TIER_MODELS)), few),
         aliases=st.dictionaries(st.just("mine"), st.sampled_from([*MODELS, "auto"])),
         prefer=some.map(tuple),
-        fallback=st.booleans(),
+        fallback=st.sampled_from([True, True, True, False]),
         breaker=st.just(value=True),
         attempts=st.integers(1, 5),
     ),
     latencies=st.dictionaries(st.sampled_from(list(LISTS)), st.floats(1, 5000)),
     failed=some,
-    resting=some,
+    resting=st.lists(st.sampled_from(list(LISTS)), max_size=2, unique=True),
     model=st.sampled_from(ASKED),
     hints=st.builds(
         Hints,
-        tier=st.sampled_from([None, "fast", "balanced", "best", "quality", "none-such"]),
-        private=st.booleans(),
-        max_cost=st.sampled_from([None, None, 0.0, 0.001, 0.005, 0.02, 1.0]),
+        tier=st.sampled_from([None, None, None, "fast", "balanced", "best", "quality", "none-such"]),
+        private=st.sampled_from([False, False, False, True]),
+        max_cost=st.sampled_from([None, None, None, None, 0.0, 0.001, 0.005, 0.02, 1.0]),
     ),
     keyed=st.booleans(),
 )

@@ -172,12 +172,15 @@ def _cost(micros: int | None) -> bytes:
 
 
 def _receipt(exchange: Exchange) -> list[Header]:
-    """Who answered, and under which id it is on record."""
+    """Who answered, or was asked last, and under which id it is on record."""
     headers = [_id_header(exchange.id)]
-    if exchange.provider is not None:
-        model = (exchange.answered_model or "").encode("ascii", "replace")
-        headers += [(b"x-membrain-provider", exchange.provider.encode()), (b"x-membrain-model", model)]
     if exchange.attempts:
+        last = exchange.attempts[-1]
+        provider, model = exchange.provider or last.provider, exchange.answered_model or last.model
+        headers += [
+            (b"x-membrain-provider", provider.encode()),
+            (b"x-membrain-model", model.encode("ascii", "replace")),
+        ]
         headers.append((b"x-membrain-attempts", b"%d" % len(exchange.attempts)))
     if exchange.outcome is Outcome.ANSWERED:  # a stream's head is sent before it is known what the stream costs
         headers.append((b"x-membrain-cost", _cost(exchange.cost_micros)))

@@ -65,7 +65,10 @@ class AnthropicProvider(NativeProvider):
             reply.close()
 
     def _whole(self, raw: bytes) -> Chunk:
-        answer = messages.chat_from_message(self._object(raw), created=int(time()))
+        data = self._object(raw)
+        if data.get("error"):
+            raise messages.failure(data)
+        answer = messages.chat_from_message(data, created=int(time()))
         encoded = msgspec.json.encode(answer)
         return Chunk(encoded, whole=True, tokens=words.tokens_of(answer.get("usage")), model=words.model_of(answer))
 

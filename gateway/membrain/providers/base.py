@@ -240,7 +240,7 @@ def refusal(provider: str, status: int, body: bytes, headers: Mapping[str, str])
         type=_text(told.get("type")) or _STATUS_TYPES.get(status),
         param=_text(told.get("param")),
         headers=kept,
-        passing=status >= 500 or status in {408, 409, 429},
+        passing=status >= 500 or status in {402, 408, 409, 429},
         reached=False,
     )
 

@@ -28,10 +28,10 @@ PROBE_SECONDS = 60.0
 """A probe that reported nothing for so long no longer keeps the next one back: a slow answer must not shut a provider
 that is well, nor a report that was lost shut it for good."""
 
-NOT_BROKEN_STATUS = frozenset({408, 409, 429})
+NOT_BROKEN_STATUS = frozenset({402, 408, 409, 429})
 NOT_BROKEN_CODE = frozenset({"provider_key_refused"})
-"""Failures that are about one request, a rate or a key, and not about whether the provider works. A key that was
-refused does not open a breaker: people must go on reading that, and not that the provider rests."""
+"""Failures that are about one request, a rate, a bill or a key, and not about whether the provider works. A key that
+was refused does not open a breaker: people must go on reading that, and not that the provider rests."""
 
 State = Literal["closed", "open", "probing"]
 

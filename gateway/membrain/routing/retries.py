@@ -87,7 +87,11 @@ POINTLESS = frozenset({"insufficient_quota", "billing_hard_limit_reached", "prov
 
 def _is_pointless(failure: Failure) -> bool:
     said = {name.lower(): value for name, value in failure.error.headers.items()}
-    return failure.error.code in POINTLESS or said.get("x-should-retry", "").strip().lower() == "false"
+    return (
+        failure.error.status == 402
+        or failure.error.code in POINTLESS
+        or said.get("x-should-retry", "").strip().lower() == "false"
+    )
 
 
 RULES: tuple[Rule, ...] = (

@@ -72,7 +72,7 @@ def refusal(decision: Decision, resting: Rest) -> MembrainError:
     if names:
         seconds = max(1, -int(-min(resting[name] for name in names) // 1))
         return ProviderResting(
-            f"{', '.join(names)} failed too often and is left alone for {seconds} s.",
+            f"{', '.join(names)} is left alone for {seconds} s: it failed too often, or asked for a pause.",
             headers={"retry-after": str(seconds)},
         )
     if decision.private and decision.tier is None:
@@ -111,7 +111,7 @@ def _rests(candidate: Candidate, _: Hints, world: World) -> str | None:
     return None if seconds is None else f"{_RESTS}, asked again in {max(1, round(seconds))} s"
 
 
-_RESTS = "failed too often"
+_RESTS = "left alone for now"
 """How the reason of the last rule begins: whoever has it would answer otherwise."""
 
 RULES: tuple[Callable[[Candidate, Hints, World], str | None], ...] = (_leaves, _too_dear, _rests)

@@ -91,6 +91,7 @@ def outcome_of(exchange: Exchange, clean: Callable[[str], str] = str) -> AuditRe
         prompt_tokens=tokens.prompt if tokens else None,
         completion_tokens=tokens.completion if tokens else None,
         cached_tokens=tokens.cached if tokens else None,
+        written_tokens=tokens.written if tokens else None,
         reasoning_tokens=tokens.reasoning if tokens else None,
         estimated=tokens.estimated if tokens else False,
         cost_micros=exchange.cost_micros,

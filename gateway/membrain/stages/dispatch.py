@@ -32,6 +32,7 @@ _OLLAMA = ("ollama/", "ollama:")
 BYTES_PER_TOKEN = 4
 """For our own estimate, where a provider reports nothing."""
 _IDEMPOTENT = "idempotency-key"
+_NOT_FOUND = 404
 
 
 class Dispatch(Stage):
@@ -73,7 +74,7 @@ class Dispatch(Stage):
         preferences = self._router.preferences
         waiting = deque(chain if preferences.fallback else chain[:1])
         failures: list[ProviderFailed] = []
-        granted = False
+        granted, chosen = False, exchange.decision is not None and exchange.decision.tier is not None
         while waiting and len(exchange.attempts) < preferences.attempts:
             candidate = waiting.popleft()
             again_there = any(attempt.provider == candidate.provider for attempt in exchange.attempts)
@@ -84,6 +85,8 @@ class Dispatch(Stage):
                 return outcome
             failures.append(outcome)
             where = again(outcome, keyed=_IDEMPOTENT in exchange.forwarded, free=candidate.local)
+            if outcome.status == _NOT_FOUND and not outcome.reached and chosen:
+                where = Again.ELSEWHERE  # it was we who named that model
             if where is Again.NEVER:
                 raise outcome
             left = preferences.attempts - len(exchange.attempts)

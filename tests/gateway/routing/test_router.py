@@ -440,7 +440,7 @@ def test_who_rests_is_passed_over_in_plain_sight() -> None:
     decision = Router().decide("auto", Hints(), offers(*BOTH), {"openai": 12.4})
     assert chain(decision) == [("claude-sonnet-4-20250514", "anthropic")]
     rests = next(each for each in decision.candidates if not each.kept)
-    assert (rests.provider, rests.reason) == ("openai", "failed too often, asked again in 12 s")
+    assert (rests.provider, rests.reason) == ("openai", "left alone for now, asked again in 12 s")
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "auto"])

@@ -67,13 +67,14 @@ async def test_the_outcome_is_on_record_when_the_room_is_left(stores: Stores) ->
     await audit.enter(asked)
     assert live.running == 1
     asked.outcome, asked.provider, asked.answered_model = Outcome.ANSWERED, "openai", "gpt-4o-2024"
-    asked.tokens, asked.cost_micros, asked.first = Tokens(9, 4, cached=2, reasoning=1), 63, 0.25
+    asked.tokens, asked.cost_micros, asked.first = Tokens(9, 4, cached=2, reasoning=1, written=3), 63, 0.25
     asked.caller = Caller("k1", "aider", "work", user="ada")
     asked.attempts = (Attempt("openai", "gpt-4o", 12.0),)
     asked.steps = [("audit", 0.01234), ("auth", 0.5)]
     await audit.leave(asked)
     record = await stores.audit.get(asked.id)
     assert (record.outcome, record.status, record.error, record.provider) == ("answered", 200, None, "openai")
+    assert record.written_tokens == 3
     assert (record.prompt_tokens, record.completion_tokens, record.cached_tokens, record.reasoning_tokens) == (
         9,
         4,
