@@ -67,7 +67,7 @@ def shared_sink() -> Iterator[Sink]:
 @pytest.fixture(scope="session")
 def shared_gateway(shared_sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One real gateway before the shared sink, for tests that change nothing in it."""
-    with Served(tmp_path_factory.mktemp("shared"), shared_sink) as served:
+    with Served(tmp_path_factory.mktemp("shared"), shared_sink, MEMBRAIN_ROUTING_ATTEMPTS="1") as served:
         yield served
 
 
@@ -81,7 +81,7 @@ def sink() -> Iterator[Sink]:
 @pytest.fixture
 def served(tmp_path: Path, sink: Sink) -> Iterator[Served]:
     """A real gateway of the test's own, before a sink of its own."""
-    with Served(tmp_path / "served", sink) as served:
+    with Served(tmp_path / "served", sink, MEMBRAIN_ROUTING_ATTEMPTS="1") as served:
         yield served
 
 
