@@ -32,7 +32,7 @@ def test_a_peer_that_cannot_be_had_says_so_in_its_column(capsys):
     slow = Contender("presidio", sys.executable, rounds=[{what: 400.0 for what, *_ in bench_pii.COSTS}])
     gone = Contender("datafog-core", sys.executable, absent="not installed: no such thing")
     rows = list(bench_pii.cost_rows([us, slow, gone]))
-    assert rows[0] == ["start, CPU s", "0.15", "2.000", "400.000  (200x)", "-"]
+    assert rows[0] == ["start, added to a gateway, CPU s", "0.15", "2.000", "400.000  (200x)", "-"]
     assert rows[-1][-2:] == ["400  (200x)", "-"]
     bench_pii.Paper().table("costs", ["", "aim", "membrain", "presidio", "datafog-core"], rows)
     assert "400.000" in capsys.readouterr().out

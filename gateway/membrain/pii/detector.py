@@ -12,6 +12,7 @@ is ever skipped: one that fails, talks nonsense or comes late means `DetectionFa
 from __future__ import annotations
 
 import math
+import random
 import re
 import time
 from bisect import bisect_right
@@ -87,8 +88,8 @@ _OWN: tuple[tuple[str, Part], ...] = (
 _SOURCE = Path(__file__).parents[1]
 """Where our source is; where it was left out, there is that much less to warm up with."""
 
-_FIRST = "Ada Lovelace, 12 Elm Street, Springfield, IL 62704, +44 20 7946 0958, 020 7946 0958"
-"""Scanned when a detector is made: models and tables are loaded then, and one that is broken is known then."""
+_FIRST = "Dear Ada Lovelace, London is lovely."
+"""Scanned when a detector is made: the model and the lists are loaded then, and one that is broken is known then."""
 
 
 class Detector:
@@ -146,6 +147,7 @@ class Detector:
         self._look("\n\n".join((*(kind.hit for kind in KINDS), *(shape.hit for shape in SHAPES))), math.inf)
         for path in sorted(_SOURCE.glob("*.py")):
             self._look(path.read_text("utf-8"), math.inf)
+        self._look("\n".join(_logged(random.Random(1))), math.inf)  # noqa: S311  # nothing secret is made of it
 
     def recall(self, text: str) -> tuple[Span, ...] | None:
         """What `scan` has said about this text, if it remembers; no work is done."""
@@ -200,6 +202,18 @@ class Detector:
     def _reported(self, spans: list[Span], text: str) -> list[Span]:
         """Without the values that are never reported."""
         return [s for s in spans if text[s.start : s.end] not in self._allowed] if self._allowed else spans
+
+
+def _logged(dice: random.Random, lines: int = 400) -> Iterator[str]:
+    """Lines as programs write them into logs: times, numbers, hashes, ids and paths of no meaning."""
+    for _ in range(lines):
+        day, hour, low = dice.randint(1, 28), dice.randint(0, 23), dice.getrandbits(32)
+        id = f"{dice.getrandbits(32):08x}-{dice.getrandbits(16):04x}-4{dice.getrandbits(12):03x}-a{low & 0xFFF:03x}"
+        yield (
+            f"2026-{day % 12 + 1:02}-{day:02}T{hour:02}:{day + 20}:{hour + 30}.{low % 1000:03}Z INFO [worker-{hour}] "
+            f'"GET /v1/items/{low}?page={day} HTTP/1.1" 200 {low % 100_000} {low % 977 / 10} ms id={id}-{low:012x} '
+            f"sha={dice.getrandbits(160):040x} at 0x{low:x} v{hour}.{day}.{low % 100}"
+        )
 
 
 class Memo:

@@ -75,8 +75,8 @@ class _Pass:
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self._kinds = kinds
-        self._search = _seeker("|".join(f"(?:{kind.pattern})" for kind in kinds))
         self._lead: Any = _seeker("|".join(each.lead for each in kinds)) if all(each.lead for each in kinds) else None
+        self._search: Any = None if self._lead else self._alternation()
         self._rows: Any = None
         self._needs = _needs(kinds)
         self._grouped = [_groups(kind.pattern) for kind in kinds]
@@ -86,7 +86,8 @@ class _Pass:
 
     def run(self, data: bytes, found: list[_Found], due: float) -> None:
         """Append what this pass finds; after `due` it raises."""
-        find, judge, size, place, seen = self._found if self._lead else self._search, self._judge, len(data), 0, 0
+        find = self._found if self._lead else self._search
+        judge, size, place, seen = self._judge, len(data), 0, 0
         if self._needs and not any(sign in data for sign in self._needs):
             return
         while True:
@@ -110,15 +111,20 @@ class _Pass:
         The alternation of all kinds is too large to be run over a text that it has not seen the like of: RE2 would be
         busy making states. Where a match may begin it makes few.
         """
-        lead, search = self._lead, self._search
+        lead = self._lead
         while True:
             start = lead(_ANYWHERE, data, place, size)[0][0]
             if start < 0:
                 return ((-1, -1),)
-            end = search(_HERE, data, start, size)[0][1]
+            end = (self._search or self._alternation())(_HERE, data, start, size)[0][1]
             if end >= 0:
                 return ((start, end),)
             place = start + 1
+
+    def _alternation(self) -> Any:
+        """What finds all kinds of this pass; a large one is made at the first text that may hold one of them."""
+        self._search = _seeker("|".join(f"(?:{kind.pattern})" for kind in self._kinds))
+        return self._search
 
     def _judge(self, data: bytes, start: int, end: int) -> _Found | None:
         """The first kind that takes this candidate, with the ends of the value."""
