@@ -591,7 +591,7 @@ def costs(paper: Paper, peers: Sequence[Contender], rounds: int) -> dict[str, An
 
 def worst(paper: Paper, *, quick: bool) -> dict[str, Any]:
     """Part three."""
-    size = 10_000 if quick else 50_000
+    size = 10_000 if quick else 80_000
     us = Contender("membrain", sys.executable)
     found = apart(us, "growth", {"fills": fills(quick=quick), "size": size})
     if found is None:
