@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import gzip
 import inspect
 import json
 import logging
@@ -333,10 +334,28 @@ def apart(contender: Contender, what: str, job: dict[str, Any]) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def talk(job: dict[str, Any]) -> dict[str, float]:
+    """On the bench's conversations: each one new and in one piece, then message by message with a last new one."""
+    scan = MAKERS[job["name"]]()
+    scan(WARM_UP)
+    _warm(scan, job["before"])
+    found = {"whole": statistics.median(_spent(partial(scan, text)) for text in job["texts"])}
+    turns = []
+    for text in job["texts"]:
+        messages = [text[place : place + LETTERS] + "\n" for place in range(0, len(text), LETTERS)]
+        for last in range(MESSAGES // 2, len(messages)):
+            for message in messages[:last]:
+                scan(message)
+            said = json.loads(json.dumps(messages[: last + 1]))
+            turns.append(_spent(lambda said=said: [scan(message) for message in said]))  # type: ignore[misc]  # a default
+    return {**found, "next": statistics.median(turns)}
+
+
 def child(what: str) -> None:
     """The other side of `apart`."""
     job = json.load(sys.stdin)
-    print(json.dumps(growth(job) if what == "growth" else measure(what, job)))
+    work = {"growth": growth, "talk": talk}.get(what)
+    print(json.dumps(work(job) if work else measure(what, job)))
 
 
 # --- the parts -------------------------------------------------------------------------------------------------------
@@ -589,6 +608,26 @@ def costs(paper: Paper, peers: Sequence[Contender], rounds: int) -> dict[str, An
     return {each.name: each.rounds or each.absent for each in contenders}
 
 
+def conversations(paper: Paper, bench: Path | None) -> dict[str, Any]:
+    """The same on the bench's conversations of agents, if they were made: few values among code, logs and tools."""
+    cache = Path(os.environ.get("BENCH_CACHE", Path.home() / ".cache" / "membrain-bench"))
+    made = [root / "data" / "dev" / "agent_conversations.jsonl.gz" for root in (bench or cache, cache)]
+    file = next((each for each in made if each.exists()), None)
+    if file is None:
+        return {}
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        texts = [json.loads(line)["text"][: MESSAGES * LETTERS] for line in lines]
+    job = {"texts": texts, "before": speed_job(0)["before"]}
+    rows, found = [], {}
+    for name in ("membrain, rules", "membrain"):
+        us = Contender(name, sys.executable)
+        found[name] = apart(us, "talk", {**job, "name": name})
+    for what, title, aim in (("whole", "100 KB, new, ms", "4 / 30"), ("next", "next turn, ms", "1")):
+        rows.append([title, aim, *(f"{each[what]:.2f}" if each else "-" for each in found.values())])
+    paper.table("On the bench's conversations of agents: medians", ["", "aim", *found], rows)
+    return found
+
+
 def worst(paper: Paper, *, quick: bool) -> dict[str, Any]:
     """Part three."""
     size = 10_000 if quick else 80_000
@@ -613,6 +652,7 @@ def run(options: argparse.Namespace) -> None:
         results["accuracy"] = accuracy(paper, bench, peers, quick=options.quick)
     results["everyday"] = everyday(paper)
     results["costs"] = costs(paper, peers, 1 if options.quick else options.rounds)
+    results["conversations"] = conversations(paper, bench)
     results["growth"] = worst(paper, quick=options.quick)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1), "utf-8")

@@ -62,8 +62,11 @@ both_ways = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stre
 
 
 @pytest.fixture
-async def egress() -> AsyncIterator[Egress]:
-    egress = Egress(Limits(first_byte=0.5, whole=0.5, idle=0.3, answer_bytes=1 << 20, event_bytes=1 << 18))
+async def egress(request: pytest.FixtureRequest) -> AsyncIterator[Egress]:
+    """Impatient only where it is about patience: a busy machine is no silent upstream."""
+    params = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    wait, idle = (1.0, 0.4) if "stall" in str(params.get("model", "stall")) else (10.0, 10.0)
+    egress = Egress(Limits(first_byte=wait, whole=wait, idle=idle, answer_bytes=1 << 20, event_bytes=1 << 18))
     yield egress
     await egress.close()
 
@@ -306,7 +309,7 @@ async def test_an_upstream_that_says_no_is_heard_in_its_own_words(
     error = failed.value
     assert (error.status, error.message) == (status, f"The sink was asked for a {status}.")
     assert error.headers == ({"retry-after": "7"} if status == 429 else {})
-    assert error.passing is (status >= 500 or status == 429)
+    assert error.passing is (status >= 500 or status in {402, 429}), "another provider may have money left"
 
 
 @native
