@@ -24,8 +24,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A gateway that loses its patience quickly, before a sink that misbehaves on request."""
     home = tmp_path_factory.mktemp("bad") / "home"
     short = {
-        "MEMBRAIN_LIMITS_FIRST_BYTE_SECONDS": "0.5",
-        "MEMBRAIN_LIMITS_WHOLE_SECONDS": "0.5",
+        "MEMBRAIN_LIMITS_FIRST_BYTE_SECONDS": "1",
+        "MEMBRAIN_LIMITS_WHOLE_SECONDS": "1",
         "MEMBRAIN_LIMITS_IDLE_SECONDS": "0.5",
         "MEMBRAIN_LIMITS_ANSWER_MB": "4",
         "MEMBRAIN_ROUTING_ATTEMPTS": "1",
