@@ -32,7 +32,8 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -699,3 +700,18 @@ ROUTES: dict[tuple[str, str], Behaviour] = {
     ("GET", "/"): root,
     ("HEAD", "/"): root,
 }
+
+
+@contextmanager
+def nobody_picks_up() -> Iterator[int]:
+    """A port of this machine where a connection is neither made nor refused: the queue before it is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            with suppress(BlockingIOError):
+                caller.connect(listener.getsockname())
+        yield listener.getsockname()[1]

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from pathlib import Path
@@ -32,7 +32,7 @@ from membrain.records import Passport
 from membrain.settings import Settings
 from tests.growth import rounds
 from tests.served import Served
-from tests.sink import Reply, Sink
+from tests.sink import Reply, Sink, nobody_picks_up
 
 SAYS = {
     "openai": "The harbour master heard <{said}> and rang the bell twice, as one does at noon.",
@@ -143,21 +143,6 @@ def nobody_listens() -> Iterator[str]:
         yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
 
 
-@contextmanager
-def nobody_picks_up() -> Iterator[str]:
-    """An address of this machine where a connection is neither made nor refused: the queue before it is full."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            caller = stack.enter_context(socket.socket())
-            caller.setblocking(False)
-            with suppress(BlockingIOError):
-                caller.connect(listener.getsockname())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-
-
 @dataclass
 class Stand:
     """A gateway, and the sinks that it takes for the world."""
@@ -218,7 +203,7 @@ def stand(home: Path, *more: str, **environ: str) -> Iterator[Stand]:
             MEMBRAIN_PROVIDERS_THIRD_MODELS=MODELS["third"],
             MEMBRAIN_PROVIDERS_REFUSED_URL=stack.enter_context(nobody_listens()),
             MEMBRAIN_PROVIDERS_REFUSED_MODELS="refused-large",
-            MEMBRAIN_PROVIDERS_HOLE_URL=stack.enter_context(nobody_picks_up()),
+            MEMBRAIN_PROVIDERS_HOLE_URL=f"http://127.0.0.1:{stack.enter_context(nobody_picks_up())}/v1",
             MEMBRAIN_PROVIDERS_HOLE_MODELS="hole-large",
             MEMBRAIN_PROVIDERS_DEAD_URL=f"{sinks['dead'].url}/v1",
             MEMBRAIN_PROVIDERS_DEAD_MODELS="dead-large",
@@ -466,8 +451,8 @@ class Names(AbstractResolver):
 async def test_names_and_all_addresses_share_one_limit(
     monkeypatch: pytest.MonkeyPatch, seconds: float, addresses: int
 ) -> None:
-    with nobody_picks_up() as url:
-        names = Names(seconds, int(url.removesuffix("/v1").rpartition(":")[2]), addresses)
+    with nobody_picks_up() as port:
+        names = Names(seconds, port, addresses)
         egress = Egress(Limits(connect=0.3))
         monkeypatch.setattr(egress, "connector", lambda _: aiohttp.TCPConnector(resolver=names))
         upstream = egress.upstream("openai", "https://api.example.com")

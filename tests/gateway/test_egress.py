@@ -11,7 +11,7 @@ import ssl
 import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -28,7 +28,7 @@ from membrain.errors import (
 from membrain.records import Passport
 from tests.fakes import STREAM_HEAD, in_chunk, raw_server, request_of
 from tests.sink import Reply as Scripted
-from tests.sink import Sink
+from tests.sink import Sink, nobody_picks_up
 
 pytestmark = pytest.mark.anyio
 
@@ -560,16 +560,8 @@ async def test_the_media_type_is_told_without_its_parameters(upstream: Upstream,
 @pytest.fixture
 def black_hole() -> Iterator[int]:
     """A port of this machine where nobody ever picks up."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            caller = stack.enter_context(socket.socket())
-            caller.setblocking(False)
-            with suppress(BlockingIOError):
-                caller.connect(listener.getsockname())
-        yield listener.getsockname()[1]
+    with nobody_picks_up() as port:
+        yield port
 
 
 async def timed(work: Awaitable[object]) -> tuple[ProviderFailed, float]:
