@@ -9,10 +9,19 @@
     │  └─ UnsupportedType    415       not JSON, or an encoding we do not read
     ├─ Refused                         we said no; nothing left this machine
     │  ├─ Unauthorized       401       no key, or a wrong one
+    │  ├─ BudgetExceeded     402       it might cost more than is left
+    │  │  └─ PriceUnknown    402       nobody knows what it costs, and there is a budget
     │  ├─ Forbidden          403       the door, a scope or a policy said no
     │  │  ├─ PrivateRefused  403       private was asked, and this would leave the machine
-    │  │  └─ PiiBlocked      403       it holds what the policy does not let through
+    │  │  ├─ PiiBlocked      403       it holds what the policy does not let through
+    │  │  ├─ ScopeMissing    403       the key was not issued for this
+    │  │  ├─ ModelNotAllowed 403       the key may not ask this model
+    │  │  └─ ProjectNotAllowed 403     the key belongs to another project
+    │  ├─ RateLimited        429       too many requests, or tokens, in a minute
     │  ├─ GuardFailed        503       a control of ours failed, so nothing goes out
+    │  │  ├─ AuditUnavailable     503  what happens cannot be put on record
+    │  │  ├─ BudgetUnavailable    503  what was spent cannot be looked up or written down
+    │  │  └─ RateLimitUnavailable 503  requests cannot be counted
     │  ├─ ShuttingDown       503       the gateway is draining
     │  └─ LoopDetected       508       we were about to call ourselves
     ├─ Unavailable                     we would, but cannot
@@ -117,7 +126,7 @@ class Refused(MembrainError):
     status = 403
     code = "refused"
     type = "permission_error"
-    retry = False
+    retry: ClassVar[bool | None] = False
 
 
 class Unauthorized(Refused):
@@ -126,6 +135,20 @@ class Unauthorized(Refused):
     status = 401
     code = "invalid_api_key"
     type = "authentication_error"
+
+
+class BudgetExceeded(Refused):
+    """It might cost more than is left of a budget. Asking again helps when the period ends, or the limit rises."""
+
+    status = 402
+    code = "budget_exceeded"
+    type = "insufficient_quota"
+
+
+class PriceUnknown(BudgetExceeded):
+    """Nobody knows what this model costs, so it cannot be asked under a budget."""
+
+    code = "price_unknown"
 
 
 class Forbidden(Refused):
@@ -146,12 +169,57 @@ class PiiBlocked(Forbidden):
     code = "pii_blocked"
 
 
+class ScopeMissing(Forbidden):
+    """The client key was not issued for this."""
+
+    code = "scope_missing"
+
+
+class ModelNotAllowed(Forbidden):
+    """The client key may not ask this model."""
+
+    code = "model_not_allowed"
+
+
+class ProjectNotAllowed(Forbidden):
+    """The client key belongs to another project than the one that was named."""
+
+    code = "project_not_allowed"
+
+
+class RateLimited(Refused):
+    """Too many requests, or tokens, in a minute. `Retry-After` says, in whole seconds, when there is room again."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_error"
+    retry = None
+
+
 class GuardFailed(Refused):
     """A control of ours could not do its work, so nothing goes out."""
 
     status = 503
     code = "guard_failed"
     type = "api_error"
+
+
+class AuditUnavailable(GuardFailed):
+    """What happens cannot be put on record, so nothing happens."""
+
+    code = "audit_unavailable"
+
+
+class BudgetUnavailable(GuardFailed):
+    """What was spent cannot be looked up or written down, so nothing is spent."""
+
+    code = "budget_unavailable"
+
+
+class RateLimitUnavailable(GuardFailed):
+    """Requests cannot be counted, so none passes."""
+
+    code = "rate_limit_unavailable"
 
 
 class ShuttingDown(Refused):

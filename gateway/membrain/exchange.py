@@ -35,6 +35,8 @@ class Exchange:
     """Door. The client key as it was sent."""
     user: str = ""
     """Door. The caller's own label."""
+    project: str = ""
+    """Door. The project that the caller named; empty if none was. Whose it is counted as, `caller.project` says."""
     same_user: bool | None = None
     """Door. Whether the caller is this machine's user; None where the system cannot tell."""
     forwarded: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -62,8 +64,20 @@ class Exchange:
     """Pii. Puts the values back on the way out."""
     held: list[Chunk] | None = field(default=None, repr=False)
     """Pii. The answer, while it may not be shown yet."""
+    reserved: int | None = None
+    """Budget. Micro-dollars that are held for it until it is settled; None if nothing limits what it may cost."""
+    priced_out: frozenset[tuple[str, str]] = frozenset()
+    """Budget. Provider and model of candidates that may not be asked, since nobody knows what they cost."""
+    most_tokens: int | None = None
+    """Budget. How long the answer may be, in tokens, where the request does not say; None leaves it as it is."""
+    cut: MembrainError | None = field(default=None, repr=False)
+    """Budget. Why the answer ends with the chunk at hand, before its time."""
+    cached: bool = False
+    """Cache. The answer was known."""
+    saved_micros: int | None = None
+    """Cache. Micro-dollars that the known answer cost when it was made; None if that is not known."""
     decision: Decision | None = None
-    """Dispatch."""
+    """Dispatch, as soon as a room asks for it."""
     attempts: tuple[Attempt, ...] = ()
     """Dispatch."""
     provider: str | None = None

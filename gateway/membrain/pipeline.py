@@ -46,12 +46,17 @@ class Pipeline:
                         chunk = through(exchange, chunk)  # noqa: PLW2901  # a chunk changes hands here
                     if chunk.raw:
                         yield chunk
+                    if exchange.cut is not None:  # a room has written the answer's end itself
+                        await _shielded(answer.aclose())
+                        break
                 async for chunk in self._rests(exchange, outward):
                     yield chunk
             except BaseException:
                 await _shielded(answer.aclose())  # an answer that came to its end has closed itself
                 raise
-            exchange.outcome = Outcome.ANSWERED
+            if exchange.cut is not None:
+                exchange.end(exchange.cut)
+            exchange.outcome = Outcome.ANSWERED if exchange.outcome is Outcome.OPEN else exchange.outcome
         except BaseException as error:
             exchange.fail(error)
             raise

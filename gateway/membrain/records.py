@@ -45,6 +45,72 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance(Record):
+    """What may be spent, in micro-dollars. None is no limit."""
+
+    day: int | None = None
+    """In a day of UTC."""
+    month: int | None = None
+    """In a calendar month of UTC."""
+    total: int | None = None
+    """All in all."""
+
+    def __bool__(self) -> bool:
+        """Whether there is a limit at all."""
+        return not (self.day is None and self.month is None and self.total is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Rate(Record):
+    """What may be asked in any 60 seconds. None is no limit."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    """Of prompts and answers together."""
+
+    def __bool__(self) -> bool:
+        """Whether there is a limit at all."""
+        return not (self.requests is None and self.tokens is None)
+
+
+SCOPES = ("ask", "read", "admin")
+"""What a client key may be issued for: asking models; reading its project's audit and usage; everything, all projects
+and the keys themselves too."""
+
+DEFAULT_SCOPES = ("ask", "read")
+
+
+@dataclass(frozen=True, slots=True)
+class Rights(Record):
+    """What a client key may, beyond being known."""
+
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
+    """Of `SCOPES`."""
+    expires: str | None = None
+    """RFC 3339, UTC: not known any more from then on."""
+    models: tuple[str, ...] = ()
+    """The models that it may ask, by name as they are asked or answer; `*` is any text. None named is any."""
+    budget: Allowance = Allowance()
+    rate: Rate = Rate()
+    tier: str | None = None
+    """The tier of all that it asks without saying one."""
+    private: bool = False
+    """Whether all that it asks is private."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild the nested records too."""
+        known = {field.name for field in fields(cls)}
+        given = {name: value for name, value in data.items() if name in known}
+        for name in ("scopes", "models"):
+            if name in given:
+                given[name] = tuple(given[name])
+        given["budget"] = Allowance.from_dict(given.get("budget") or {})
+        given["rate"] = Rate.from_dict(given.get("rate") or {})
+        return cls(**given)
+
+
+@dataclass(frozen=True, slots=True)
 class Caller(Record):
     """Who asks. `key_id` is None for a keyless caller of `local` mode."""
 
@@ -56,6 +122,8 @@ class Caller(Record):
     """The caller's own label (`x-membrain-user-id`); never an identity."""
     admin: bool = False
     """May read every project and change keys: the machine's own key, or its user without one."""
+    rights: Rights = Rights()
+    """What its key may."""
 
 
 ANONYMOUS = Caller()
@@ -93,6 +161,14 @@ class ClientKey(Record):
     """RFC 3339, UTC."""
     last_used: str | None = None
     revoked: str | None = None
+    rights: Rights = Rights()
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild the rights too."""
+        known = {field.name for field in fields(cls)}
+        given = {name: value for name, value in data.items() if name in known}
+        return cls(**{**given, "rights": Rights.from_dict(given.get("rights") or {})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +374,13 @@ class AuditRecord(Record):
     cost_micros: int | None = None
     """Micro-dollars; None is unknown, never 0."""
     cached: bool = False
+    """Answered from our own cache."""
+    saved_micros: int | None = None
+    """Micro-dollars that the cached answer cost when it was made."""
+    reserved_micros: int | None = None
+    """Micro-dollars that were held for it; None without a budget."""
+    sent_sha256: str | None = None
+    """Of the bytes that were handed to the provider, hex; None if nothing was."""
     pii_findings_count: int = 0
     pii_labels: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()

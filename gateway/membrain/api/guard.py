@@ -32,7 +32,11 @@ _ONCE = frozenset(
         b"authorization",
         b"x-api-key",
         b"x-membrain-api-key",
+        b"cache-control",
+        b"x-membrain-cache",
         b"x-membrain-private",
+        b"x-membrain-project",
+        b"x-membrain-user-id",
         b"x-membrain-tier",
         b"x-membrain-max-cost",
     }

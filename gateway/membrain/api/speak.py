@@ -100,6 +100,7 @@ class Speak:
             hints=hints_of(headers),
             credential=credential,
             user=headers.get("x-membrain-user-id", "")[:_MAX_USER],
+            project=headers.get("x-membrain-project", "").strip(),
             same_user=same_user(scope["client"], scope["server"]) if credential is None else None,
             forwarded=headers,
         )

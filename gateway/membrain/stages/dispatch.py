@@ -12,17 +12,26 @@ import asyncio
 import random
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from time import monotonic, perf_counter
 from typing import ClassVar
 
 from membrain.cost.prices import Prices
 from membrain.dialects.base import Chunk
-from membrain.errors import AllProvidersFailed, GuardFailed, PrivateRefused, ProviderFailed, ProviderResting
+from membrain.errors import (
+    AllProvidersFailed,
+    AuditUnavailable,
+    ModelNotAllowed,
+    PrivateRefused,
+    ProviderFailed,
+    ProviderResting,
+)
 from membrain.exchange import Exchange, Stage
 from membrain.providers.base import Ask
 from membrain.providers.registry import Registry
-from membrain.records import Attempt, Candidate, Outcome, Passport, Tokens
+from membrain.records import Attempt, Candidate, Decision, Outcome, Passport, Tokens
 from membrain.routing.breaker import Breaker, Breakers
 from membrain.routing.retries import Again, RetryBudget, again, retry_after, wait_before
 from membrain.routing.router import AUTO, Router
@@ -49,15 +58,25 @@ class Dispatch(Stage):
         self._budgets: defaultdict[str, RetryBudget] = defaultdict(RetryBudget)
 
     async def enter(self, exchange: Exchange) -> None:
-        hints, model = exchange.hints, self._router.meant(exchange.said.model)
-        if hints.private or model in AUTO or model.startswith(_OLLAMA):
-            await self._registry.refresh(private=hints.private)  # what Ollama has, and which of it is really here
-        resting = self._breakers.resting(monotonic())
-        exchange.decision = self._router.decide(exchange.said.model, hints, self._registry.offers, resting)
+        decision = await self.route(exchange)
         if exchange.written is None:
-            raise GuardFailed("The audit was not asked, so nothing is sent.")
+            raise AuditUnavailable("The audit was not asked, so nothing is sent.")
         await exchange.written
-        exchange.answer = await self._first_to_speak(exchange, exchange.decision.chain)
+        chain = decision.chain
+        if exchange.priced_out:
+            chain = tuple(each for each in chain if (each.provider, each.model) not in exchange.priced_out)
+        exchange.answer = await self._first_to_speak(exchange, chain)
+
+    async def route(self, exchange: Exchange) -> Decision:
+        """Decide who is asked, once for each exchange: a room on the way in may need to know it before the last."""
+        if exchange.decision is None:
+            hints, model = exchange.hints, self._router.meant(exchange.said.model)
+            if hints.private or model in AUTO or model.startswith(_OLLAMA):
+                await self._registry.refresh(private=hints.private)  # what Ollama has, and which of it is really here
+            resting = self._breakers.resting(monotonic())
+            decision = self._router.decide(exchange.said.model, hints, self._registry.offers, resting)
+            exchange.decision = allowed(decision, exchange.caller.rights.models)
+        return exchange.decision
 
     async def leave(self, exchange: Exchange) -> None:
         if exchange.provider is None:
@@ -170,6 +189,27 @@ class Dispatch(Stage):
             if (cost := self._prices.cost(model, exchange.provider or "", tokens)) is not None:
                 return cost
         return None
+
+
+def allowed(decision: Decision, models: tuple[str, ...]) -> Decision:
+    """*decision* without what a key for *models* only may not ask. `ModelNotAllowed` if that leaves nobody."""
+    if not models:
+        return decision
+    candidates = tuple(
+        each if not each.kept or _named(each.model, models) else replace(each, kept=False, reason=_NOT_ALLOWED)
+        for each in decision.candidates
+    )
+    narrowed = replace(decision, candidates=candidates)
+    if decision.chain and not narrowed.chain:
+        raise ModelNotAllowed("This client key may not ask that model.", hint=f"It may ask: {', '.join(models)}")
+    return narrowed
+
+
+_NOT_ALLOWED = "this client key may not ask it"
+
+
+def _named(model: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(model.lower(), pattern.lower()) for pattern in patterns)
 
 
 async def _spoken(exchange: Exchange, first: Chunk, answer: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:

@@ -11,9 +11,9 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from membrain.errors import GuardFailed, Misconfigured
+from membrain.errors import AuditUnavailable, GuardFailed, Misconfigured
 
 Durability = Literal["process", "full"]
 SYNCHRONOUS: dict[str, str] = {"process": "NORMAL", "full": "FULL"}
@@ -56,7 +56,50 @@ def client_keys(database: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (exchanges, client_keys)
+def rights(database: sqlite3.Connection) -> None:
+    """What each client key may, as JSON: a right that is added needs no migration."""
+    database.execute("ALTER TABLE client_keys ADD COLUMN rights TEXT NOT NULL DEFAULT '{}'")
+
+
+def ledger(database: sqlite3.Connection) -> None:
+    """What was spent and is held, by owner and period, and each hold. Micro-dollars."""
+    database.execute(
+        "CREATE TABLE spends (owner TEXT NOT NULL, period TEXT NOT NULL, spent INTEGER NOT NULL DEFAULT 0,"
+        " reserved INTEGER NOT NULL DEFAULT 0, told INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (owner, period))"
+        " WITHOUT ROWID"
+    )
+    database.execute(
+        "CREATE TABLE reservations (id TEXT NOT NULL PRIMARY KEY, instance TEXT NOT NULL, at INTEGER NOT NULL,"
+        " micros INTEGER NOT NULL, accounts TEXT NOT NULL) WITHOUT ROWID"
+    )
+
+
+def hits(database: sqlite3.Connection) -> None:
+    """How much was asked in which second, by owner and kind."""
+    database.execute(
+        "CREATE TABLE hits (owner TEXT NOT NULL, kind TEXT NOT NULL, slot INTEGER NOT NULL, amount INTEGER NOT NULL,"
+        " PRIMARY KEY (owner, kind, slot)) WITHOUT ROWID"
+    )
+
+
+def answers(database: sqlite3.Connection) -> None:
+    """Answers that may be given again, as they came: with placeholders, and under a keyed digest of the question."""
+    database.execute(
+        "CREATE TABLE answers (key BLOB NOT NULL PRIMARY KEY, project TEXT NOT NULL, at INTEGER NOT NULL,"
+        " used INTEGER NOT NULL, size INTEGER NOT NULL, streamed INTEGER NOT NULL, body BLOB NOT NULL,"
+        " facts TEXT NOT NULL) WITHOUT ROWID"
+    )
+    database.execute("CREATE INDEX answers_used ON answers (used)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    exchanges,
+    client_keys,
+    rights,
+    ledger,
+    hits,
+    answers,
+)
 
 
 # Opening
@@ -219,9 +262,24 @@ def explain(fault: BaseException) -> str:
     return FAULTS.get(_primary(fault), "it was refused")
 
 
-def guard(subject: str, verb: str, fault: BaseException) -> GuardFailed:
-    """The refusal that follows from a fault; `subject` is "The audit", `verb` "written" or "read"."""
-    return GuardFailed(f"{subject} cannot be {verb}: {explain(fault)}.", hint=DOCTOR)
+class Subject(NamedTuple):
+    """What is kept, for the sentence that says that it cannot be."""
+
+    name: str
+    """It begins the sentence: "The audit"."""
+    error: type[GuardFailed] = GuardFailed
+
+    def fails(self, verb: str, why: str, hint: str | None = None) -> GuardFailed:
+        """The refusal; *verb* is "written" or "read"."""
+        return self.error(f"{self.name} cannot be {verb}: {why}.", hint=hint)
+
+
+AUDIT = Subject("The audit", AuditUnavailable)
+
+
+def guard(subject: Subject, verb: str, fault: BaseException) -> GuardFailed:
+    """The refusal that follows from a fault; `verb` is "written" or "read"."""
+    return subject.fails(verb, explain(fault), DOCTOR)
 
 
 def _primary(fault: BaseException) -> int | None:

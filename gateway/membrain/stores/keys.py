@@ -15,9 +15,9 @@ from typing import TypeVar
 from membrain.errors import BadRequest, NotFound
 from membrain.records import ClientKey
 from membrain.stores.base import Keys
-from membrain.stores.database import connect, connect_reader, guard
+from membrain.stores.database import Subject, connect, connect_reader, guard
 
-SUBJECT = "The list of client keys"
+SUBJECT = Subject("The list of client keys")
 SELECT = "SELECT id, name, digest, tail, project, created, last_used, revoked FROM client_keys ORDER BY created, rowid"
 INSERT = (
     "INSERT INTO client_keys (id, name, digest, tail, project, created, last_used, revoked)"

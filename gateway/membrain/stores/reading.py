@@ -19,7 +19,7 @@ from typing import Any
 from membrain.errors import BadRequest, MembrainError, NotFound
 from membrain.records import AuditRecord
 from membrain.stores.base import ANY, MOST, NEWEST, AuditQuery, Records, Tally, Totals
-from membrain.stores.database import connect_reader, guard
+from membrain.stores.database import AUDIT, connect_reader, guard
 
 SECONDS = 2.0
 """How long one question may take."""
@@ -149,7 +149,7 @@ class SqliteReader:
         except sqlite3.Error as fault:
             if getattr(fault, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
                 raise BadRequest("The search took too long and was stopped.", hint="Narrow it with --since.") from None
-            raise guard("The audit", "read", fault) from fault
+            raise guard(AUDIT, "read", fault) from fault
         finally:
             if database is not None:
                 database.close()

@@ -20,11 +20,9 @@ import msgspec
 from membrain.records import AuditRecord, ClientKey
 from membrain.stores import keys
 from membrain.stores.base import NEWEST, AuditQuery, Keys, Records, Stores, Totals
-from membrain.stores.database import Durability
+from membrain.stores.database import AUDIT, Durability
 from membrain.stores.reading import COLUMNS, SqliteReader, micros
 from membrain.stores.writer import Writer
-
-SUBJECT = "The audit"
 
 PLAIN = [name for name in COLUMNS if name not in ("id", "pii_labels")]
 REST = [(field.name, field.default) for field in fields(AuditRecord) if field.name not in COLUMNS]
@@ -67,11 +65,11 @@ class SqliteAudit:
 
     def intend(self, record: AuditRecord) -> Future[None]:
         """Put an exchange on record before anything of it leaves."""
-        return self._writer.submit(_intend, (record, self._instance), SUBJECT)
+        return self._writer.submit(_intend, (record, self._instance), AUDIT)
 
     def conclude(self, record: AuditRecord) -> Future[None]:
         """Put its outcome on record."""
-        return self._writer.submit(_conclude, (record, self._instance), SUBJECT)
+        return self._writer.submit(_conclude, (record, self._instance), AUDIT)
 
     async def list(self, query: AuditQuery = NEWEST) -> Records:
         """The exchanges asked for, newest first."""
@@ -87,7 +85,7 @@ class SqliteAudit:
 
     async def interrupt(self, instance: str) -> int:
         """Mark what other instances left open."""
-        count: int = await self._writer.submit(_interrupt, instance, SUBJECT)
+        count: int = await self._writer.submit(_interrupt, instance, AUDIT)
         return count
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from membrain.errors import GuardFailed, MembrainError
-from membrain.stores.database import Durability, connect, guard, is_environment
+from membrain.errors import MembrainError
+from membrain.stores.database import AUDIT, Durability, Subject, connect, guard, is_environment
 
 Work = Callable[[sqlite3.Connection, Any], Any]
 """Writes an argument. May run again after a rollback, so it changes nothing but the database."""
@@ -37,7 +37,7 @@ class Job:
 
     __slots__ = ("argument", "error", "future", "result", "subject", "work")
 
-    def __init__(self, work: Work, argument: Any, subject: str, future: asyncio.Future[Any] | None) -> None:
+    def __init__(self, work: Work, argument: Any, subject: Subject, future: asyncio.Future[Any] | None) -> None:
         self.work = work
         self.argument = argument
         self.subject = subject
@@ -85,18 +85,19 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="membrain-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, work: Work, argument: Any, subject: str) -> asyncio.Future[Any]:
+    def submit(self, work: Work, argument: Any, subject: Subject) -> asyncio.Future[Any]:
         """Hand over a job, on an event loop. The future has the work's result once that is committed.
 
-        It fails with GuardFailed, or with the MembrainError that the work raised. `subject` begins the sentence.
+        It fails with a GuardFailed, or with the MembrainError that the work raised. *subject* begins the
+        sentence, and says which error it is.
         """
         future = asyncio.get_running_loop().create_future()
         job = Job(work, argument, subject, future)
         if not self._enqueue(job):
-            future.set_exception(GuardFailed(f"{subject} cannot be written: it is closed."))
+            future.set_exception(subject.fails("written", "it is closed"))
         return future
 
-    def post(self, work: Work, argument: Any, subject: str) -> None:
+    def post(self, work: Work, argument: Any, subject: Subject) -> None:
         """Hand over a job that nobody waits for, and whose loss would matter to nobody."""
         self._enqueue(Job(work, argument, subject, None))
 
@@ -222,7 +223,7 @@ class Writer:
             self._current().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except (sqlite3.Error, MembrainError) as fault:
             # Nothing is lost, the rows are in the log; but the next write is likely to fail.
-            self.fault = _refusal("The audit", fault).message
+            self.fault = _refusal(AUDIT, fault).message
 
 
 def _run_plainly(database: sqlite3.Connection, jobs: list[Job]) -> None:
@@ -242,10 +243,10 @@ def _run_apart(database: sqlite3.Connection, jobs: list[Job]) -> None:
         database.execute("RELEASE job")
 
 
-def _refusal(subject: str, fault: Exception) -> MembrainError:
+def _refusal(subject: Subject, fault: Exception) -> MembrainError:
     """One error for each who waits: an exception that is raised in several places collects their tracebacks."""
     if isinstance(fault, MembrainError):
-        return GuardFailed(fault.message, hint=fault.hint)
+        return subject.error(fault.message, hint=fault.hint)
     return guard(subject, "written", fault)
 
 

@@ -53,7 +53,7 @@ def test_a_reader_leaves_no_file_that_others_may_read(path: Path) -> None:
 
 def test_files_that_others_could_read_are_closed_to_them(path: Path) -> None:
     writing = connect(path)
-    writing.execute("INSERT INTO client_keys VALUES ('a', '', 'd', '', '', '', NULL, NULL)")
+    writing.execute("INSERT INTO client_keys VALUES ('a', '', 'd', '', '', '', NULL, NULL, '{}')")
     for each in path.parent.iterdir():
         each.chmod(0o644)
     connect(path).close()
