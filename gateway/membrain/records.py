@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 
 class Record:
@@ -110,6 +110,15 @@ class Rights(Record):
         return cls(**given)
 
 
+def _with_rights(cls: type[Whose], data: dict[str, Any]) -> Whose:
+    known = {field.name for field in fields(cls)}  # type: ignore[arg-type]  # both are dataclasses
+    given = {name: value for name, value in data.items() if name in known}
+    return cls(**{**given, "rights": Rights.from_dict(given.get("rights") or {})})
+
+
+Whose = TypeVar("Whose", bound=Record)
+
+
 @dataclass(frozen=True, slots=True)
 class Caller(Record):
     """Who asks. `key_id` is None for a keyless caller of `local` mode."""
@@ -124,6 +133,11 @@ class Caller(Record):
     """May read every project and change keys: the machine's own key, or its user without one."""
     rights: Rights = Rights()
     """What its key may."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild the rights too."""
+        return _with_rights(cls, data)
 
 
 ANONYMOUS = Caller()
@@ -166,9 +180,7 @@ class ClientKey(Record):
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Rebuild the rights too."""
-        known = {field.name for field in fields(cls)}
-        given = {name: value for name, value in data.items() if name in known}
-        return cls(**{**given, "rights": Rights.from_dict(given.get("rights") or {})})
+        return _with_rights(cls, data)
 
 
 @dataclass(frozen=True, slots=True)

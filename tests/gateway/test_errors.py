@@ -14,6 +14,7 @@ from membrain.errors import (
     MembrainError,
     Misconfigured,
     ProviderFailed,
+    RateLimited,
     Refused,
     ShuttingDown,
     Unavailable,
@@ -57,7 +58,8 @@ def test_no_error_means_two_things() -> None:
     "kind", [kind for kind in ALL if issubclass(kind, BadRequest | Refused)], ids=lambda k: k.__name__
 )
 def test_asking_the_same_again_never_helps_where_we_said_no(kind: type[MembrainError]) -> None:
-    assert kind.retry is (kind is ShuttingDown)
+    it_helps_to_wait = {ShuttingDown: True, RateLimited: None}  # the latter by its `Retry-After`
+    assert kind.retry is it_helps_to_wait.get(kind, False)
 
 
 def test_an_upstreams_failure_leaves_that_to_its_status() -> None:

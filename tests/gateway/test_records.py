@@ -12,6 +12,7 @@ import pytest
 from membrain import records
 from membrain.records import (
     ANONYMOUS,
+    Allowance,
     Attempt,
     AuditRecord,
     Caller,
@@ -23,7 +24,9 @@ from membrain.records import (
     Outcome,
     Passport,
     ProviderState,
+    Rate,
     Record,
+    Rights,
     Snapshot,
     Step,
     Tokens,
@@ -43,11 +46,14 @@ FULL = AuditRecord(
     steps=(Step("audit", 0.1, "x"),),
     decision=Decision("auto", "fast", True, (KEPT, DROPPED)),
 )
+RIGHTS = Rights(("ask",), "2026-02-01T00:00:00Z", ("gpt-4o*",), Allowance(1, 2, 3), Rate(60, 1000), "fast", private=True)
 ONE_OF_EACH: list[Record] = [
     FULL,
-    Caller("k1", "aider", "work", "ada", admin=True),
+    Caller("k1", "aider", "work", "ada", admin=True, rights=RIGHTS),
+    RIGHTS,
     Tokens(1, 2, 3, 4, estimated=True),
     ClientKey("k1", "aider", "d" * 64, "abcd", "work", "2026-01-01T00:00:00Z", revoked="2026-01-02T00:00:00Z"),
+    ClientKey("k2", "ci", "d" * 64, "abce", "work", "2026-01-01T00:00:00Z", rights=RIGHTS),
     Hints("fast", private=True, max_cost=0.5),
     KEPT,
     Attempt("openai", "gpt-4o", 1.5, "busy"),

@@ -602,7 +602,7 @@ def nobody_can_write(served: Served) -> Iterator[None]:
 def test_what_cannot_be_written_down_is_not_sent(served: Served, sink: Sink, stream: bool) -> None:
     with nobody_can_write(served):
         answer = served.chat(CANARY, stream=stream)
-        assert (answer.status, answer.json()["error"]["code"]) == (503, "guard_failed")
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "audit_unavailable")
         assert answer.headers["x-should-retry"] == "false"
     assert not sink.requests
     assert served.chat().status == 200
@@ -616,7 +616,7 @@ def test_an_outcome_that_cannot_be_written_down_is_no_proper_end(served: Served,
         heard = caller.recv(65536)
         with nobody_can_write(served):
             heard += heard_from(caller)
-    assert b'"code":"guard_failed"' in heard
+    assert b'"code":"audit_unavailable"' in heard
     assert b"[DONE]" not in heard
     assert served.chat().status == 200
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from membrain.errors import GuardFailed, NotFound
-from membrain.stores.database import connect
+from membrain.stores.database import Subject, connect
 from membrain.stores.writer import CALM, PAUSE, Writer
 from tests.gateway.stores.made import ask_child
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 def put(database: sqlite3.Connection, value: object) -> int | None:
     """Something to write, into the table that asks for least."""
     row = (value, value)
-    return database.execute("INSERT INTO client_keys VALUES (?, '', ?, '', '', '', NULL, NULL)", row).lastrowid
+    return database.execute("INSERT INTO client_keys VALUES (?, '', ?, '', '', '', NULL, NULL, '{}')", row).lastrowid
 
 
 def put_then_stumble(database: sqlite3.Connection, value: object) -> None:
@@ -58,7 +58,7 @@ class Gate:
 
     def __init__(self, writer: Writer) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
-        writer.post(self, None, "Gate")
+        writer.post(self, None, Subject("Gate"))
         assert self.reached.wait(5)
 
     def __call__(self, database: sqlite3.Connection, _: None) -> None:
@@ -92,7 +92,7 @@ async def test_what_waits_goes_into_one_transaction_and_wakes_the_loop_once(
 
     said = statements(writer)
     gate = Gate(writer)
-    futures = [writer.submit(put, f"n{number}", "It") for number in range(100)]
+    futures = [writer.submit(put, f"n{number}", Subject("It")) for number in range(100)]
     monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
     gate.open.set()
     rows = await asyncio.gather(*futures)
@@ -106,20 +106,20 @@ async def test_a_lone_job_is_committed_without_waiting_for_company(writer: Write
     took = []
     for number in range(20):
         began = time.perf_counter()
-        await writer.submit(put, f"n{number}", "It")
+        await writer.submit(put, f"n{number}", Subject("It"))
         took.append(time.perf_counter() - began)
         assert held(path)[-1] == f"n{number}", "resolved means committed"
     assert sorted(took)[10] < 0.05
 
 
 async def test_a_future_has_what_the_work_returned(writer: Writer) -> None:
-    assert await writer.submit(lambda database, argument: argument * 2, 21, "It") == 42
+    assert await writer.submit(lambda database, argument: argument * 2, 21, Subject("It")) == 42
 
 
 async def test_an_error_of_ours_reaches_who_asked_and_takes_back_only_that_job(writer: Writer, path: Path) -> None:
     gate = Gate(writer)
     before, spoiled, after = (
-        writer.submit(work, name, "It") for work, name in ((put, "a"), (put_then_stumble, "b"), (put, "c"))
+        writer.submit(work, name, Subject("It")) for work, name in ((put, "a"), (put_then_stumble, "b"), (put, "c"))
     )
     gate.open.set()
     await before
@@ -135,9 +135,9 @@ async def test_any_other_error_of_a_job_is_told_without_its_words(writer: Writer
         raise ValueError(word)
 
     with pytest.raises(GuardFailed, match=r"^The thing cannot be written: it was refused\.$") as caught:
-        await writer.submit(stumble, "a canary", "The thing")
+        await writer.submit(stumble, "a canary", Subject("The thing"))
     assert "canary" not in repr((caught.value, caught.value.__cause__, caught.value.__context__, caught.value.hint))
-    await writer.submit(put, "a", "It")
+    await writer.submit(put, "a", Subject("It"))
     assert held(path) == ["a"]
 
 
@@ -148,7 +148,7 @@ async def test_a_full_database_fails_all_that_wait_and_works_again_once_there_is
     assert writer._database is not None
     writer._database.execute("PRAGMA max_page_count = 1")
     gate = Gate(writer)
-    futures = [writer.submit(put, f"{number}" * 10_000, "The audit") for number in range(5)]
+    futures = [writer.submit(put, f"{number}" * 10_000, Subject("The audit")) for number in range(5)]
     gate.open.set()
     for error in await asyncio.gather(*futures, return_exceptions=True):
         assert isinstance(error, GuardFailed)
@@ -157,34 +157,34 @@ async def test_a_full_database_fails_all_that_wait_and_works_again_once_there_is
     assert len(set(map(id, await asyncio.gather(*futures, return_exceptions=True)))) == 5
     assert held(path) == []
     assert red(writer) == "The audit cannot be written: the disk is full."
-    await writer.submit(put, "a", "The audit")
+    await writer.submit(put, "a", Subject("The audit"))
     assert red(writer) is None
     assert held(path) == ["a"]
 
 
 async def test_a_file_that_was_deleted_is_made_anew(writer: Writer, path: Path) -> None:
     """Otherwise all that follows would go into a file without a name, and be acknowledged."""
-    await writer.submit(put, "a", "It")
+    await writer.submit(put, "a", Subject("It"))
     shutil.rmtree(path.parent)
-    await writer.submit(put, "b", "It")
+    await writer.submit(put, "b", Subject("It"))
     assert held(path) == ["b"]
 
 
 async def test_a_file_that_cannot_be_opened_again_fails_jobs_until_it_can(writer: Writer, path: Path) -> None:
-    await writer.submit(put, "a", "It")
+    await writer.submit(put, "a", Subject("It"))
     await asyncio.to_thread(path.rename, path.with_name("elsewhere"))
     await asyncio.to_thread(path.mkdir)
     with pytest.raises(GuardFailed, match="not a plain file"):
-        await writer.submit(put, "b", "It")
+        await writer.submit(put, "b", Subject("It"))
     assert writer.fault is not None
     await asyncio.to_thread(path.rmdir)
-    await writer.submit(put, "c", "It")
+    await writer.submit(put, "c", Subject("It"))
     assert held(path) == ["c"]
 
 
 async def test_who_stops_waiting_disturbs_nobody(writer: Writer, path: Path, caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate(writer)
-    gone, stays = writer.submit(put, "a", "It"), writer.submit(put, "b", "It")
+    gone, stays = writer.submit(put, "a", Subject("It")), writer.submit(put, "b", "It")
     gone.cancel()
     gate.open.set()
     await stays
@@ -196,17 +196,17 @@ async def test_a_loop_that_was_closed_disturbs_nobody(writer: Writer, path: Path
     gate = Gate(writer)
 
     async def hand_over() -> None:
-        writer.submit(put, "a", "It")
+        writer.submit(put, "a", Subject("It"))
 
     await asyncio.to_thread(asyncio.run, hand_over())
     gate.open.set()
-    await writer.submit(put, "b", "It")
+    await writer.submit(put, "b", Subject("It"))
     assert held(path) == ["a", "b"]
 
 
 async def test_four_threads_with_loops_of_their_own_all_get_their_answers(writer: Writer, path: Path) -> None:
     async def some(name: str) -> int:
-        rows = [await writer.submit(put, f"{name}{number}", "It") for number in range(50)]
+        rows = [await writer.submit(put, f"{name}{number}", Subject("It")) for number in range(50)]
         return len(set(rows))
 
     threads = [asyncio.to_thread(asyncio.run, some(name)) for name in "abcd"]
@@ -217,11 +217,11 @@ async def test_four_threads_with_loops_of_their_own_all_get_their_answers(writer
 async def test_closing_writes_what_waits_and_refuses_what_comes_after(path: Path) -> None:
     writer = Writer(path)
     gate = Gate(writer)
-    futures = [writer.submit(put, f"n{number}", "It") for number in range(30)]
+    futures = [writer.submit(put, f"n{number}", Subject("It")) for number in range(30)]
     threading.Timer(0.05, gate.open.set).start()
     writer.close()
-    late = writer.submit(put, "late", "The audit")
-    writer.post(put, "later", "It")
+    late = writer.submit(put, "late", Subject("The audit"))
+    writer.post(put, "later", Subject("It"))
     await asyncio.gather(*futures)
     with pytest.raises(GuardFailed, match="closed"):
         await late
@@ -234,7 +234,7 @@ async def test_the_log_is_carried_into_the_file_once_it_is_calm(writer: Writer, 
     log = path.with_name("audit.db-wal")
     sizes = []
     for batch in range(5):
-        await asyncio.gather(*(writer.submit(put, f"{batch}-{number}", "It") for number in range(CALM)))
+        await asyncio.gather(*(writer.submit(put, f"{batch}-{number}", Subject("It")) for number in range(CALM)))
         await asyncio.sleep(PAUSE + 0.15)
         sizes.append(log.stat().st_size)
     assert sizes[-1] <= 2 * sizes[0]
@@ -245,20 +245,20 @@ async def test_the_log_is_carried_into_the_file_in_a_rush_too(
 ) -> None:
     monkeypatch.setattr("membrain.stores.writer.RUSH", 100)
     for number in range(300):
-        await writer.submit(put, f"{number}", "It")
+        await writer.submit(put, f"{number}", Subject("It"))
     log = await asyncio.to_thread(path.with_name("audit.db-wal").stat)
     assert log.st_size < 300 * 3 * 4096
 
 
 async def test_a_log_that_cannot_be_carried_over_shows_until_a_write_works_again(writer: Writer, path: Path) -> None:
-    await writer.submit(put, "a", "It")
+    await writer.submit(put, "a", Subject("It"))
     assert writer._database is not None
     writer._database.close()
     writer._checkpoint()
     assert red(writer) == "The audit cannot be written: it was refused."
     with pytest.raises(GuardFailed):
-        await writer.submit(put, "b", "It")
-    await writer.submit(put, "c", "It")
+        await writer.submit(put, "b", Subject("It"))
+    await writer.submit(put, "c", Subject("It"))
     assert red(writer) is None
     assert held(path) == ["a", "c"]
 
@@ -267,16 +267,17 @@ FORKED = """
 import asyncio, json, os
 from pathlib import Path
 from membrain.errors import GuardFailed
+from membrain.stores.database import Subject
 from membrain.stores.writer import Writer
 
 async def main():
     writer = Writer(Path(sys.argv[1]))
     count = lambda database, _: database.execute("SELECT count(*) FROM migrations").fetchone()[0]
-    await writer.submit(count, None, "It")
+    await writer.submit(count, None, Subject("It"))
     read, write = os.pipe()
     if not os.fork():
         async def again():
-            await asyncio.wait_for(writer.submit(count, None, "It"), 5)
+            await asyncio.wait_for(writer.submit(count, None, Subject("It")), 5)
 
         try:
             asyncio.run(again())
@@ -284,7 +285,7 @@ async def main():
             os.write(write, type(error).__name__.encode())
         os._exit(0)
     os.wait()
-    print(json.dumps([os.read(read, 100).decode(), await writer.submit(count, None, "It")]))
+    print(json.dumps([os.read(read, 100).decode(), await writer.submit(count, None, Subject("It"))]))
     writer.close()
 
 asyncio.run(main())
@@ -298,9 +299,9 @@ def test_a_forked_child_is_refused_and_its_parent_goes_on(path: Path) -> None:
 async def test_jobs_without_a_future_are_written_and_their_failure_is_nobodys(
     writer: Writer, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer.post(put, "a", "It")
-    writer.post(put, "a", "It")
-    await writer.submit(put, "b", "It")
+    writer.post(put, "a", Subject("It"))
+    writer.post(put, "a", Subject("It"))
+    await writer.submit(put, "b", Subject("It"))
     assert held(path) == ["a", "b"]
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
