@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import UTC, datetime
 from math import ceil
 from typing import Literal, TypeAlias
 
 from membrain.holds import Change, Held, Settled
-from membrain.records import AuditRecord, Outcome, Snapshot
+from membrain.records import AuditRecord, BudgetAlert, Outcome, Snapshot
 
 News: TypeAlias = (
-    tuple[Literal["exchange"], AuditRecord] | tuple[Literal["hold"], Held] | tuple[Literal["held"], Settled]
+    tuple[Literal["exchange"], AuditRecord]
+    | tuple[Literal["hold"], Held]
+    | tuple[Literal["held"], Settled]
+    | tuple[Literal["budget"], BudgetAlert]
 )
 Event: TypeAlias = News | tuple[Literal["snapshot"], Snapshot] | tuple[Literal["dropped"], int]
 
@@ -47,8 +50,11 @@ class Live:
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         every: float = 1.0,
+        also: Iterable[Callable[[AuditRecord], None]] = (),
     ) -> None:
+        """*also* are told of each exchange that ended; they must be quick and may not raise."""
         self.running = 0
+        self._also = tuple(also)
         self._monotonic = monotonic
         self._wall = wall
         self._every = every
@@ -79,12 +85,19 @@ class Live:
             self._count(1, record.cost_micros or 0, record.pii_findings_count, int(record.cached))
         for watcher in self._watchers:
             watcher.offer(("exchange", record))
+        for tell in self._also:
+            tell(record)
 
     def held(self, change: Change) -> None:
         """An exchange waits for a person, or does so no longer."""
         news: News = ("hold", change) if isinstance(change, Held) else ("held", change)
         for watcher in self._watchers:
             watcher.offer(news)
+
+    def alerted(self, alert: BudgetAlert) -> None:
+        """A good part of a budget is spent."""
+        for watcher in self._watchers:
+            watcher.offer(("budget", alert))
 
     def seed(self, *, today: int, cost_micros: int, masked: int, cached: int) -> None:
         """Add what today came to before this process began: exchanges, micro-dollars, findings, cached answers."""

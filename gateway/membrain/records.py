@@ -420,6 +420,20 @@ class AuditRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetAlert(Record):
+    """A budget of which half, four fifths or all is spent; told once for each."""
+
+    owner: str
+    """As "machine", "project:web", "key:1f3a"."""
+    period: str
+    """A day ("2026-11-22"), a month ("2026-11") or "total"."""
+    percent: int
+    """50, 80 or 100."""
+    spent_micros: int
+    limit_micros: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderState(Record):
     """One provider as `/health`, `up` and `status` show it."""
 

@@ -68,6 +68,79 @@ class Audit:
 
     durability: Annotated[Literal["process", "full"], one_of("process", "full")] = "process"
     """What a record survives: `process`, the gateway being killed; `full`, a power cut too, at milliseconds each."""
+    content: Annotated[Literal["none", "masked"], one_of("none", "masked")] = "none"
+    """What is kept of what was said: `none` of it, or `masked`, the bytes that left, with placeholders for what is
+    private."""
+    keep_days: Annotated[int, whole(1, 3650, 30)] = 30
+    """How many days masked text is kept."""
+
+
+_AMOUNT = r"\d{1,7}(?:\.\d{1,6})?"
+_OWNER = r"(?:project|user):[^:=,]{1,80}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent."""
+
+    day: Annotated[float | None, dollars()] = None
+    """What all requests of a day (UTC) may cost together, in US dollars; without a value, there is no limit."""
+    month: Annotated[float | None, dollars()] = None
+    """What all requests of a calendar month (UTC) may cost together, in US dollars."""
+    total: Annotated[float | None, dollars()] = None
+    """What all requests may ever cost together, in US dollars."""
+    rules: Annotated[
+        tuple[str, ...],
+        listed(
+            rf"{_OWNER}:(?:day|month|total)={_AMOUNT}",
+            'a list of rules, like ["project:web:day=5.00", "user:ada:month=20"]',
+        ),
+    ] = ()
+    """The budgets of projects and of callers' own labels: `project:web:day=5.00`, `user:ada:month=20`,
+    `user:*:total=1` for each label by itself. A client key's budget is given when the key is issued."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How much may be asked in a minute."""
+
+    requests: Annotated[int | None, whole(1, 10_000_000, 60)] = None
+    """How many requests may be asked in any 60 seconds; without a value, there is no limit."""
+    tokens: Annotated[int | None, whole(1, 1_000_000_000, 100_000)] = None
+    """How many tokens, of prompts and answers together, may be used in any 60 seconds."""
+    rules: Annotated[
+        tuple[str, ...],
+        listed(
+            r"project:[^:=,]{1,80}:(?:requests|tokens)=[1-9]\d{0,9}",
+            'a list of rules, like ["project:web:requests=60", "project:*:tokens=100000"]',
+        ),
+    ] = ()
+    """The limits of projects: `project:web:requests=60`, `project:*:tokens=100000` for each project by itself. A client
+    key's limits are given when the key is issued."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Answers that are given again."""
+
+    mode: Annotated[Literal["off", "deterministic", "on"], one_of("off", "deterministic", "on")] = "deterministic"
+    """Which requests may be answered with what the same request was answered before: none, those with a temperature of 0
+    or that ask for it, or all."""
+    max_mb: Annotated[int, whole(1, 65_536, 64)] = 64
+    """How much is kept in all, in MiB; what was not used for longest goes first."""
+    answer_kb: Annotated[int, whole(1, 65_536, 512)] = 512
+    """The largest answer that is kept, in KiB."""
+    keep_hours: Annotated[int, whole(1, 87_600, 24)] = 24
+    """How long an answer may be given again."""
+
+
+@dataclass(frozen=True)
+class Otel:
+    """OpenTelemetry."""
+
+    endpoint: Annotated[str, url(optional=True, any_host=True)] = ""
+    """Where traces and metrics are sent, as OTLP over HTTP: labels and counts, never what was said. Needs the extra
+    `otel`."""
 
 
 _MASKING_RULE = (
@@ -319,6 +392,9 @@ class Settings:
     auth: Auth = field(default_factory=Auth)
     audit: Audit = field(default_factory=Audit)
     pii: Pii = field(default_factory=Pii)
+    budget: Budget = field(default_factory=Budget)
+    rate: Rate = field(default_factory=Rate)
+    cache: Cache = field(default_factory=Cache)
     secrets: KeyStore = field(default_factory=KeyStore)
     providers: Providers = field(default_factory=Providers)
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -331,6 +407,7 @@ class Settings:
     local: Local = field(default_factory=Local)
     limits: Limits = field(default_factory=Limits)
     egress: Egress = field(default_factory=Egress)
+    otel: Otel = field(default_factory=Otel)
     log: Log = field(default_factory=Log)
 
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -437,6 +514,8 @@ def variable(name: str) -> str:
 
 def spell(value: Any) -> str:
     """*value* as one would type it."""
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple | list):

@@ -13,7 +13,7 @@ import pytest
 
 from membrain.holds import Held, Settled, Verdict
 from membrain.live import MOST_KEPT, MOST_WAITING, WINDOW, Event, Live
-from membrain.records import AuditRecord, Outcome, Snapshot
+from membrain.records import AuditRecord, BudgetAlert, Outcome, Snapshot
 from tests.growth import assert_within
 
 pytestmark = pytest.mark.anyio
@@ -290,3 +290,18 @@ async def test_a_watcher_that_is_cancelled_is_forgotten(live: Live) -> None:
     with pytest.raises(asyncio.CancelledError):
         await looking
     assert not live._watchers
+
+
+# Those who listen inside
+
+
+async def test_whoever_else_wants_to_know_is_told_of_each_exchange_and_watchers_of_alerts() -> None:
+    told: list[AuditRecord] = []
+    live = Live(also=(told.append,))
+    async with aclosing(live.watch()) as watching:
+        assert (await anext(watching))[0] == "snapshot"
+        record, alert = a_record(), BudgetAlert("project:web", "2026-11", 80, 8, 10)
+        live.finished(record)
+        live.alerted(alert)
+        assert told == [record]
+        assert [await anext(watching), await anext(watching)] == [("exchange", record), ("budget", alert)]
