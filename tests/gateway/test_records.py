@@ -46,7 +46,9 @@ FULL = AuditRecord(
     steps=(Step("audit", 0.1, "x"),),
     decision=Decision("auto", "fast", True, (KEPT, DROPPED)),
 )
-RIGHTS = Rights(("ask",), "2026-02-01T00:00:00Z", ("gpt-4o*",), Allowance(1, 2, 3), Rate(60, 1000), "fast", private=True)
+RIGHTS = Rights(
+    ("ask",), "2026-02-01T00:00:00Z", ("gpt-4o*",), Allowance(1, 2, 3), Rate(60, 1000), "fast", private=True
+)
 ONE_OF_EACH: list[Record] = [
     FULL,
     Caller("k1", "aider", "work", "ada", admin=True, rights=RIGHTS),

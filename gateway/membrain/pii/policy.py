@@ -92,6 +92,10 @@ class Policy:
         return self.mode(span) in MASKED
 
 
+_REMEMBERED = 1024
+"""Projects whose policy is remembered."""
+
+
 class Policies:
     """Every project's policy, from the settings' words. `Misconfigured` for a rule that is none."""
 
@@ -104,6 +108,8 @@ class Policies:
         """The policy of *project*: what is said for all, then what is said for it."""
         policy = self._made.get(project)
         if policy is None:
+            if len(self._made) >= _REMEMBERED:  # callers may name projects, so there is no end to them
+                self._made.clear()
             policy = self._made[project] = self._policy(project)
         return policy
 
