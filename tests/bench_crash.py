@@ -1,7 +1,7 @@
 """Kills a busy gateway again and again, and counts what that cost: `python tests/bench_crash.py --kills 1000`.
 
 After each kill the database is read past the gateway: no exchange whose end was acknowledged may lack its outcome, and
-nothing that reached the upstream its intent. After the restart no hold of a budget may be left, and the chain must hold.
+nothing that reached the upstream its intent. After the restart no hold of a budget may be left; the chain must hold.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from membrain.dialects.base import Chunk, Said
-from membrain.errors import Forbidden, ProviderFailed
+from membrain.errors import BudgetExceeded, Forbidden, ProviderFailed
 from membrain.exchange import Exchange, Stage
 from membrain.pipeline import Pipeline
 from membrain.records import Hints, Outcome
@@ -117,6 +117,27 @@ async def test_a_fault_of_ours_is_recorded_without_its_text() -> None:
     assert exchange.outcome is Outcome.FAILED
     assert exchange.error is not None
     assert "canary" not in exchange.error.message
+
+
+async def test_an_answer_that_a_room_ends_is_closed_there_and_ends_as_it_wrote() -> None:
+    diary: list[str] = []
+    reason = BudgetExceeded("enough")
+
+    class Cuts(Room):
+        def outgoing(self, exchange: Exchange, chunk: Chunk) -> Chunk:
+            if chunk.raw == b"1z":
+                exchange.cut = reason
+                return Chunk(chunk.raw + b" and the end")
+            return chunk
+
+        async def closing(self, exchange: Exchange) -> Chunk | None:
+            return Chunk(b"what was held back")
+
+    exchange = an_exchange()
+    got = await collected(Pipeline([Room("a", diary), Cuts("b", diary), Answers(diary, pieces=9)]), exchange)
+    assert got == [b"0za", b"1z and the enda", b"what was held backa"]
+    assert diary[-4:] == ["upstream closed", "leave z", "leave b", "leave a"]
+    assert (exchange.outcome, exchange.error) == (Outcome.FAILED, reason)
 
 
 @pytest.mark.parametrize("pieces", [0, 2])
