@@ -6,9 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := .ci/requirements.lock
 DEV_LOCK := .ci/requirements-dev.lock
 SOURCES := gateway membrain_cli client tests
+CORES := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test quick lint types format bench bench-pii lock docs completions clean
+.PHONY: help install up down test quick lint types format bench bench-limits bench-pii lock docs completions clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +39,10 @@ down: $(VENV)/.installed ## stop the gateway
 	@$(BIN)/membrain down
 
 test: $(VENV)/.tested ## run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(CORES)
 
 quick: $(VENV)/.tested ## run the tests that take under a minute
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest $(CORES) -m "not slow"
 
 lint: $(VENV)/.tested ## check style and format
 	@$(BIN)/ruff check $(SOURCES)
@@ -56,6 +57,11 @@ format: $(VENV)/.tested ## format the sources
 
 bench: $(VENV)/.tested ## measure the gateway against the bare upstream
 	@$(BIN)/python tests/bench.py
+
+bench-limits: $(VENV)/.tested ## kill a busy gateway, tamper with its audit, and count what that costs
+	@$(BIN)/python tests/bench_chain.py
+	@$(BIN)/python -m tests.bench_budget 50
+	@$(BIN)/python tests/bench_crash.py --kills 1000
 
 bench-pii: $(VENV)/.tested ## measure what is found, what is not, and what it costs, beside others
 	@$(BIN)/python tests/bench_pii.py

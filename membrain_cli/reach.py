@@ -10,18 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode
 
-from membrain.errors import NotFound
+from membrain.errors import MembrainError, NotFound
 from membrain.places import Places
-from membrain.records import AuditRecord, ClientKey
+from membrain.records import AuditRecord, ClientKey, Rights
 from membrain_cli import daemon
 from membrain_cli.console import CommandError, Exit
 
 if TYPE_CHECKING:
     from membrain.offline import Offline
+    from membrain.secrets import Secrets
 
 ANSWER_LIMIT = 10.0
 """Seconds a question about the gateway itself may take."""
@@ -76,10 +78,15 @@ class Reach:
 
     def ask(self, method: str, path: str, data: Json | None = None, limit: float = ANSWER_LIMIT) -> Any:
         """What the gateway answers. `CommandError` with its own sentence if it refuses, or if it has just gone."""
+        return read(*self._exchange(method, path, None if data is None else json.dumps(data).encode(), limit))
+
+    def _exchange(
+        self, method: str, path: str, body: bytes | None = None, limit: float = ANSWER_LIMIT
+    ) -> tuple[int, bytes]:
+        """Status and bytes of an answer."""
         running = self.demand()
-        body = None if data is None else json.dumps(data).encode()
         try:
-            status, answer = daemon.exchange(
+            return daemon.exchange(
                 running.host, running.port, method, path, body=body, headers=self._headers(body), timeout=limit
             )
         except TimeoutError:
@@ -87,7 +94,6 @@ class Reach:
             raise CommandError(said, [("Look", "membrain logs")], Exit.FAILED) from None
         except OSError:
             raise down() from None
-        return read(status, answer)
 
     def _headers(self, body: bytes | None) -> dict[str, str]:
         kind = {"content-type": "application/json"} if body is not None else {}
@@ -107,12 +113,53 @@ class Reach:
             return self.offline.audit_get(id)
         return AuditRecord.from_dict(self.ask("GET", f"/api/audit/{quote(id, safe='')}"))
 
+    @cached_property
+    def secrets(self) -> Secrets | None:
+        """Where keys are kept, the chain's own too."""
+        from membrain.config import load
+
+        return load(self.environ).keys
+
+    def head(self) -> Json | None:
+        """The end of the audit's chain (`seq`, `seal`, `at`) with the line to keep of it; None while there is none."""
+        return self.offline.head(self.secrets) if self.places.database.exists() else None
+
+    def link(self, id: str) -> Json | None:
+        """Where an exchange stands in the chain; None where nobody can tell, as without its key."""
+        try:
+            return self.offline.link(id, self.secrets)
+        except MembrainError:
+            return None
+
+    def kept(self, id: str) -> bytes | None:
+        """What left with an exchange, if it is kept on the disk."""
+        try:
+            return self.offline.wire(id)
+        except NotFound:
+            return None
+
+    def sent(self, id: str) -> bytes:
+        """What left with an exchange, from the gateway's memory, byte for byte. NotFound if it is not there."""
+        status, answer = self._exchange("GET", f"/api/sent/{quote(id, safe='')}")
+        told = read(status, answer)
+        return answer[-1 - told["bytes"] : -1]  # it stands at the end of the answer, as it was sent
+
     def usage(self, since: str | None = None, key_id: str | None = None) -> Json:
         """Totals since *since* (RFC 3339), of one client key or of all."""
         if self.running is None:
             return self.offline.usage(since, key_id)
         query = {name: value for name, value in (("since", since), ("key_id", key_id)) if value is not None}
         found: Json = self.ask("GET", f"/api/usage?{urlencode(query)}")
+        return found
+
+    def usage_by(self, asked: Mapping[str, str], now: datetime) -> Json:
+        """Sums by `asked["by"]` of the exchanges that fit the rest of *asked*, and the budgets as they are *now*."""
+        if self.running is None:
+            from membrain.config import load
+
+            settings = load(self.environ)
+            return self.offline.usage_by(asked, now, lambda: self.offline.balances(settings, now))
+        found: Json = self.ask("GET", f"/api/usage?{urlencode(asked)}")
         return found
 
     def follow(self) -> Iterator[tuple[str, Any]]:
@@ -143,11 +190,19 @@ class Reach:
             return self.offline.keys()
         return [ClientKey.from_dict({"digest": "", **each}) for each in self.ask("GET", "/api/keys")]
 
-    def issue(self, name: str, project: str) -> tuple[str, ClientKey]:
+    def issue(self, name: str, project: str, rights: Rights | None = None) -> tuple[str, ClientKey]:
         """A new client key, and its row."""
         if self.running is None:
-            return self.offline.issue_key(name, project)
-        given = self.ask("POST", "/api/keys", {"name": name, "project": project})
+            return self.offline.issue_key(name, project, rights)
+        asked = {"name": name, "project": project, **(rights.to_dict() if rights else {})}
+        given = self.ask("POST", "/api/keys", asked)
+        return given["key"], ClientKey.from_dict({"digest": "", **given})
+
+    def rotate(self, which: str, grace: float = 0) -> tuple[str, ClientKey]:
+        """Another string for the client key with that id or name, and its row. The old one holds *grace* seconds."""
+        if self.running is None:
+            return self.offline.rotate_key(which, grace)
+        given = self.ask("POST", f"/api/keys/{quote(which, safe='')}/rotate", {"grace": grace})
         return given["key"], ClientKey.from_dict({"digest": "", **given})
 
     def revoke(self, which: str) -> ClientKey:

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import random
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -46,6 +47,15 @@ async def load(served: Served, seen: Seen) -> None:
     await asyncio.gather(*callers)
 
 
+def is_whole(served: Served) -> bool:
+    """Whether the chain holds, by the verifier that anybody may read."""
+    data = served.home / "data"
+    head = ["--head", str(data / "audit.head")]
+    key = ["--key", str(data / "seal_key")]
+    verifier = [sys.executable, str(ROOT / "docs" / "verify_audit.py")]
+    return subprocess.run([*verifier, str(data / "membrain.db"), *key, *head], capture_output=True).returncode == 0
+
+
 def held_in(database: Path) -> int:
     """Holds of budgets that are left."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
@@ -68,6 +78,7 @@ def one_round(kills: int) -> Counter[str]:
                 told["without intent"] += max(0, asked - len(outcomes))
                 served.start()
                 told["holds left"] += held_in(database)
+        told["breaks of the chain"] += not is_whole(served)
         told["exchanges"] += len(rows_of(database))
         told["acknowledged"] += len(seen.acknowledged)
     return told

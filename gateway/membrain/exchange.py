@@ -109,6 +109,12 @@ class Exchange:
         """Whether a model on this machine answered what was really said, with nothing masked."""
         return self.local and self.own is not None
 
+    @property
+    def handed_over(self) -> bool:
+        """Whether a provider was handed it, or may have been when the caller hung up."""
+        in_dispatch = any(room == "dispatch" for room, _ in self.steps)
+        return bool(self.attempts) or (in_dispatch and self.outcome is Outcome.ABORTED)
+
     def fail(self, error: BaseException) -> None:
         """Note how it ended when it did not end well. The first cause counts."""
         if self.outcome is not Outcome.OPEN:

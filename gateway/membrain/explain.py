@@ -14,11 +14,12 @@ from membrain.cost.prices import Price, Prices
 from membrain.errors import BadRequest, MembrainError, PiiBlocked
 from membrain.providers.base import said_of
 from membrain.providers.registry import Registry
-from membrain.records import AuditRecord, Considered, Decision, Explanation, Hints, ModelRow, Tokens
+from membrain.records import AuditRecord, Caller, Considered, Decision, Explanation, Hints, ModelRow, Tokens
 from membrain.routing.breaker import Breakers
 from membrain.routing.router import Router, consider, refusal
 from membrain.routing.world import World
-from membrain.stages.dispatch import BYTES_PER_TOKEN
+from membrain.stages.auth import bound
+from membrain.stages.dispatch import BYTES_PER_TOKEN, allowed
 from membrain.stages.pii import POLICY, Pii, Preview
 
 COMPLETION = 500
@@ -78,10 +79,11 @@ class Explainer:
         self._router, self._registry, self._prices = router, registry, prices
         self._breakers, self._pii = breakers, pii
 
-    async def explain(self, question: Question, project: str) -> Explanation:
-        """What would become of *question*, asked by somebody of *project*."""
-        seen = await self._seen(question, project)
-        hints = replace(question.hints, private=True) if seen.private else question.hints
+    async def explain(self, question: Question, caller: Caller) -> Explanation:
+        """What would become of *question*, asked by *caller*."""
+        seen = await self._seen(question, caller.project)
+        hints = bound(question.hints, caller.rights)
+        hints = replace(hints, private=True) if seen.private else hints
         await self._registry.refresh(private=hints.private)
         prompt, completion = _tokens(question)
         resting = self._breakers.resting(monotonic())
@@ -101,12 +103,12 @@ class Explainer:
         if question.replay is not None:
             then = question.replay
             told = replace(told, replay=then.id, answered_model=then.answered_model, answered_provider=then.provider)
-        return self._decided(told, question.model, hints, world)
+        return self._decided(told, hints, world, caller.rights.models)
 
-    def _decided(self, told: Explanation, asked: str, hints: Hints, world: World) -> Explanation:
-        """With every candidate, and why nobody may answer if it is so."""
+    def _decided(self, told: Explanation, hints: Hints, world: World, models: tuple[str, ...]) -> Explanation:
+        """With every candidate, and why nobody may answer if it is so; *models* are all that the key may ask."""
         try:
-            decision = consider(asked, hints, world)
+            decision = allowed(consider(told.asked, hints, world), models)
         except MembrainError as error:
             return replace(told, error=error.code, message=error.message, hint=error.hint)
         found = tuple(self._considered(decision, told, world))

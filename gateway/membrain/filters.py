@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from membrain.errors import BadRequest
+from membrain.records import Outcome
 from membrain.stores.base import AuditQuery
 
 _SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -40,6 +41,12 @@ def _switch(text: str, name: str) -> bool:
     return _SWITCH[text.lower()]
 
 
+def _outcome(text: str, name: str) -> str:
+    if text not in set(Outcome):
+        raise BadRequest(f"`{name}` must be one of {', '.join(Outcome)}.", param=name)
+    return text
+
+
 def _text(text: str, name: str) -> str:  # noqa: ARG001  # all readers have one shape
     return text
 
@@ -49,6 +56,7 @@ _READ: dict[str, Callable[[str, str], Any]] = {
     "min_cost_micros": _number(int),
     "slower_ms": _number(float),
     "cached": _switch,
+    "outcome": _outcome,
     "since": moment,
     "until": moment,
 }

@@ -12,13 +12,14 @@ import hmac
 import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from time import monotonic, perf_counter
+from time import monotonic, perf_counter, time
 from typing import Any, Protocol
 
 from membrain import __version__
+from membrain.allowances import Allowances, allowances, dollars
 from membrain.cost.prices import Price, Prices
 from membrain.cost.pricing import MODEL_PRICING
 from membrain.dialects.base import Chunk
@@ -26,10 +27,12 @@ from membrain.egress import Egress, Limits
 from membrain.errors import MembrainError, Misconfigured, NotFound, ShuttingDown, UnknownModel
 from membrain.exchange import Exchange
 from membrain.explain import Explainer, Question
+from membrain.heads import Heads, seal_key
 from membrain.holds import Change, Holds
 from membrain.live import Live
 from membrain.local.engine import Engine
 from membrain.masking.guard import BUILTIN, PLACEHOLDERS, Guard, detector_of, kept_key
+from membrain.metrics import Metrics
 from membrain.pii.policy import Policies
 from membrain.pipeline import Pipeline
 from membrain.places import Places, read_private, write_private
@@ -39,7 +42,18 @@ from membrain.providers.claude_cli import ClaudeCLIProvider
 from membrain.providers.litellm import installed
 from membrain.providers.local import LocalProvider
 from membrain.providers.registry import Registry, Row
-from membrain.records import AuditRecord, Caller, Explanation, ModelRow, Outcome, ProviderState
+from membrain.records import (
+    Allowance,
+    AuditRecord,
+    BudgetAlert,
+    Caller,
+    ClientKey,
+    Explanation,
+    ModelRow,
+    Outcome,
+    ProviderState,
+    Rate,
+)
 from membrain.routing.breaker import Breakers
 from membrain.routing.latency import SAMPLES
 from membrain.routing.router import AUTO, Router
@@ -50,10 +64,14 @@ from membrain.sent import Sent
 from membrain.settings import Settings
 from membrain.stages.audit import Audit
 from membrain.stages.auth import MACHINE, Auth
-from membrain.stages.dispatch import Dispatch
+from membrain.stages.budget import Budget
+from membrain.stages.cache import Cache, Keeping
+from membrain.stages.dispatch import Dispatch, may_ask
 from membrain.stages.pii import Pii
-from membrain.stores.base import AuditQuery, Stores
-from membrain.stores.open import open_stores
+from membrain.stages.rate_limit import RateLimit
+from membrain.stores.base import AuditQuery, Balance, Crossing, Stores
+from membrain.stores.open import open_ledger, open_stores
+from membrain.telemetry import telemetry
 
 log = logging.getLogger("membrain.gateway")
 
@@ -83,9 +101,11 @@ class Running(Protocol):
         ...
 
 
-def assemble(audit: Audit, auth: Auth, pii: Pii, dispatch: Dispatch) -> Pipeline:
+def assemble(  # the rooms, in their order
+    audit: Audit, auth: Auth, pii: Pii, rate_limit: RateLimit, budget: Budget, cache: Cache, dispatch: Dispatch
+) -> Pipeline:
     """The order of the house. Read down for the way in, up for the way out."""
-    return Pipeline([audit, auth, pii, dispatch])
+    return Pipeline([audit, auth, pii, rate_limit, budget, cache, dispatch])
 
 
 class Gateway:
@@ -104,8 +124,19 @@ class Gateway:
         self.running: dict[str, Running] = {}
         self.draining = False
         self.depth = settings.limits.depth
-        self.stores: Stores = open_stores(places.database, durability=settings.audit.durability, instance=self.instance)
-        self.live = Live()
+        key, durability = seal_key(settings.keys, places), settings.audit.durability
+        self.stores: Stores = open_stores(
+            places.database,
+            durability=durability,
+            instance=self.instance,
+            key=key,
+            heads=Heads(places, key, settings.keys, full=durability == "full"),
+            keep_days=settings.audit.keep_days,
+        )
+        self.metrics = Metrics(lambda: self.live.running)
+        self.telemetry = telemetry(settings.otel.endpoint, self.instance) if settings.otel.endpoint else None
+        listeners = [self.metrics.finished, *([self.telemetry.finished] if self.telemetry else [])]
+        self.live = Live(also=listeners)
         self.egress = Egress(_limits(settings), proxy=settings.egress.proxy, ca_file=settings.egress.ca_file)
         self.registry = Registry()
         self.prices = prices_of(settings)
@@ -115,17 +146,35 @@ class Gateway:
         self.holds = Holds(self._held)
         self.sent = Sent()
         self._pii = Pii(self.holds, self.sent)
-        self._pipeline = assemble(
-            Audit(self.stores.audit, self.live, self._pii.clean),
-            self.auth,
-            self._pii,
-            Dispatch(self.router, self.registry, self.prices, self.breakers),
+        self._placeholder_key = placeholder_key(settings, places)
+        self._allowances = allowances_of(settings, self._written)
+        self._made_by = made_by(settings)
+        self._audit = Audit(
+            self.stores.audit, self.live, self._pii.clean, self.sent.find, keep=settings.audit.content == "masked"
         )
+        rate_limit = RateLimit(self.stores.counters, self._rates_of)
+        dispatch = Dispatch(self.router, self.registry, self.prices, self.breakers)
+        self._budget = Budget(
+            self.stores.ledger,
+            self.prices,
+            dispatch.route,
+            self._budgets_of,
+            alert=self._alert,
+        )
+        self.cache = Cache(
+            self.stores.answers,
+            hmac.digest(self._placeholder_key, b"cache", hashlib.sha256),
+            lambda _project: self._made_by,  # the rules say which project each is for
+            self._pii.is_private,
+            keeping_of(settings),
+        )
+        self._pipeline = assemble(self._audit, self.auth, self._pii, rate_limit, self._budget, self.cache, dispatch)
         self._explainer = Explainer(self.router, self.registry, self.prices, self.breakers, self._pii)
 
     async def open(self) -> None:
         """Mend what a kill left behind, make this machine's key, and register the providers."""
         await self.stores.audit.interrupt(self.instance)
+        await self.stores.ledger.recover(self.instance)
         await self.auth.load()
         await self._machine_key()
         keys = await asyncio.to_thread(keys_of, self._settings, self._settings.keys)
@@ -182,6 +231,10 @@ class Gateway:
                 providers=now.providers,
                 keys=now.keys,
                 pii=now.pii,
+                budget=now.budget,
+                rate=now.rate,
+                cache=now.cache,
+                audit=replace(self._settings.audit, content=now.audit.content),
                 tier=now.tier,
                 tiers=now.tiers,
                 aliases=now.aliases,
@@ -192,10 +245,38 @@ class Gateway:
             for name in self.registry.providers:
                 self.breakers.forget(name)  # a new key or address may be what was missing
             self.prices.become(own_prices(self._settings))
+            self._allowances = allowances_of(self._settings, self._written)
+            self._made_by = made_by(self._settings)
+            self.stores.ledger.recount()
+            self.cache.become(keeping_of(self._settings))
+            self._audit.keep = self._settings.audit.content == "masked"
         keys = await asyncio.to_thread(keys_of, self._settings, self._settings.keys)
         guard = await asyncio.to_thread(guard_of, self._settings, self._places, keys)
         self._pii.become(await asyncio.to_thread(guard))
         self._retiring(self.registry.become(self._rows(keys)))
+
+    def _written(self, name: str) -> str:
+        """*name*, which a caller may have chosen, as it may stand in the store: a digest of it if it is private."""
+        if self._pii.clean(name) == name:
+            return name
+        return "~" + hmac.digest(self._placeholder_key, name.encode(), hashlib.sha256).hex()[:16]
+
+    def _rates_of(self, caller: Caller) -> Sequence[tuple[str, Rate]]:
+        return self._allowances.rates_of(caller)
+
+    def _budgets_of(self, caller: Caller) -> Sequence[tuple[str, Allowance]]:
+        return self._allowances.budgets_of(caller)
+
+    def _alert(self, crossing: Crossing) -> None:
+        """Tell the log, and whoever watches, that a good part of a budget is spent."""
+        alert = BudgetAlert(crossing.owner, crossing.period, crossing.percent, crossing.spent, crossing.limit)
+        whose = alert.owner.partition(":")[0]  # names are the user's own
+        log.warning("%s %% of the budget of a %s (%s) is spent", alert.percent, whose, alert.period)
+        self.live.alerted(alert)
+
+    def balances(self) -> list[Balance]:
+        """How every budget stands. Reads the file, so it is for a thread."""
+        return standing(self._places, self._allowances, self.auth.all(), time())
 
     def _rows(self, keys: Mapping[str, str]) -> list[Row]:
         """Everyone who can answer. Who has a process of their own keeps it."""
@@ -236,9 +317,15 @@ class Gateway:
         """The answer to *exchange*, on its way out."""
         return self._pipeline.run(exchange)
 
-    def identify(self, credential: str | None, same_user: bool | None) -> Caller:  # a fact, not a flag
-        """Who asks; `Unauthorized` if nobody we know."""
-        return self.auth.identify(credential, same_user)
+    def identify(
+        self,
+        credential: str | None,
+        same_user: bool | None,  # a fact, not a flag
+        project: str = "",
+        scopes: tuple[str, ...] = (),
+    ) -> Caller:
+        """Who asks, in which *project*; `Refused` if nobody we know, or not for one of *scopes*."""
+        return self.auth.identify(credential, same_user, project, scopes)
 
     def alive(self, challenge: str | None = None) -> dict[str, Any]:
         """Is it up. With a *challenge* it proves that it is ours."""
@@ -263,6 +350,8 @@ class Gateway:
             "tier": settings.tier,
             "masking": "off" if settings.pii.on_find in {"pass", "log", "alert"} else settings.pii.level,
             "running": len(self.running),
+            "store": self.stores.audit.fault,
+            "budget_day_micros": self._allowances.budget.day,
             "providers": [state.to_dict() for state in await self.states()],
         }
 
@@ -276,8 +365,13 @@ class Gateway:
             for name in missing
         ]
 
-    async def models(self) -> list[ModelCard]:
-        """What one may ask for by name, now."""
+    async def models(self, caller: Caller) -> list[ModelCard]:
+        """What *caller* may ask for by name, now."""
+        models = caller.rights.models
+        return [card for card in await self._cards() if not models or card.id in AUTO or may_ask(card.id, models)]
+
+    async def _cards(self) -> list[ModelCard]:
+        """What there is by name, now."""
         await self.registry.refresh()
         asked = dict(self.registry.providers)
         told = await asyncio.gather(*(provider.models() for provider in asked.values()), return_exceptions=True)
@@ -287,9 +381,9 @@ class Gateway:
                 cards += [ModelCard(id=id, owned_by=name) for id in ids]
         return cards
 
-    async def model(self, id: str) -> ModelCard:
-        """The model *id*; `UnknownModel` if nobody has it."""
-        for card in await self.models():
+    async def model(self, id: str, caller: Caller) -> ModelCard:
+        """The model *id*; `UnknownModel` if nobody has it whom *caller* may ask."""
+        for card in await self.models(caller):
             if card.id == id:
                 return card
         raise UnknownModel(f"Nobody here has the model {id!r}.", param="id", hint="See what there is: GET /v1/models")
@@ -308,13 +402,21 @@ class Gateway:
             question = Question.again(await self.audit_one(replay, caller))
         else:
             question = Question.read(data)
-        return await self._explainer.explain(question, caller.project)
+        told = await self._explainer.explain(question, caller)
+        return replace(told, budget_micros=await self._left(caller))
 
-    async def model_rows(self) -> list[ModelRow]:
-        """Every model that somebody here has, with its price."""
+    async def _left(self, caller: Caller) -> int | None:
+        """Micro-dollars that *caller* may still spend now; None if nothing limits that."""
+        if not (limits := dict(self._budgets_of(caller))):
+            return None
+        balances = await self.stores.ledger.balances(limits, time())
+        return max(0, min(each.limit - each.spent - each.reserved for each in balances))
+
+    async def model_rows(self, caller: Caller) -> list[ModelRow]:
+        """Every model that somebody here has and *caller* may ask, with its price."""
         await asyncio.to_thread(self.prices.load)
         rows = []
-        for card in await self.models():
+        for card in await self.models(caller):
             offer = self.registry.offers.get(card.owned_by)
             if offer is not None:
                 local = card.id in offer.here
@@ -360,6 +462,9 @@ class Gateway:
         self.holds.close()
         await self.registry.close()
         await self.egress.close()
+        await self.cache.close()
+        if self.telemetry is not None:
+            await asyncio.to_thread(self.telemetry.close)
         await self.stores.close()
 
 
@@ -451,6 +556,32 @@ def preferences_of(settings: Settings) -> Preferences:
 def _meant(models: Iterable[str], aliases: Mapping[str, str]) -> Iterator[str]:
     """What each of *models* stands for; one that stands for `auto` would be the tier itself again."""
     return (model for each in models if (model := aliases.get(each, each)) not in AUTO)
+
+
+def allowances_of(settings: Settings, written: Callable[[str], str] = str) -> Allowances:
+    """Every budget and rate that the settings set; *written* gives a name as it may stand in the store."""
+    budget, rate = settings.budget, settings.rate
+    machine = dollars(budget.day, budget.month, budget.total)
+    limits = allowances(machine, Rate(rate.requests, rate.tokens), budget.rules, rate.rules)
+    return replace(limits, written=written)
+
+
+def standing(places: Places, limits: Allowances, keys: Iterable[ClientKey], now: float) -> list[Balance]:
+    """How every budget stands at *now*, in Unix seconds. Reads the ledger's file."""
+    ledger = open_ledger(places.database)
+    return ledger.balances(limits.standing(ledger.owners(), keys), now)
+
+
+def made_by(settings: Settings) -> str:
+    """The policy and the routing by which answers are made: under others, none that is kept is the same."""
+    aliases = sorted(settings.aliases.items())
+    return repr((settings.pii, settings.tier, settings.tiers, aliases, settings.routing, settings.providers))
+
+
+def keeping_of(settings: Settings) -> Keeping:
+    """What the cache keeps, by these settings."""
+    cache = settings.cache
+    return Keeping(cache.mode, cache.max_mb << 20, cache.answer_kb << 10, cache.keep_hours * 3600)
 
 
 def own_prices(settings: Settings) -> dict[str, Price]:

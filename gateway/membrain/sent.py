@@ -64,6 +64,10 @@ class Sent:
             hint=f"It is kept in memory only, for the last {self._entries} exchanges that left.",
         )
 
+    def find(self, id: str) -> bytes | None:
+        """What left with the exchange *id*; None if nothing did, or it is not kept."""
+        return self._kept.get(id)
+
     def _forget(self, id: str) -> None:
         self._bytes -= len(self._kept.pop(id) or b"")
 

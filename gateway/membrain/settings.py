@@ -124,8 +124,8 @@ class Cache:
     """Answers that are given again."""
 
     mode: Annotated[Literal["off", "deterministic", "on"], one_of("off", "deterministic", "on")] = "deterministic"
-    """Which requests may be answered with what the same request was answered before: none, those with a temperature of 0
-    or that ask for it, or all."""
+    """Which requests may be answered with what the same request was answered before: none (`off`), those with a
+    temperature of 0 or that ask for it (`deterministic`), or all (`on`)."""
     max_mb: Annotated[int, whole(1, 65_536, 64)] = 64
     """How much is kept in all, in MiB; what was not used for longest goes first."""
     answer_kb: Annotated[int, whole(1, 65_536, 512)] = 512

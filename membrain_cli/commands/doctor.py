@@ -29,6 +29,10 @@ State = Literal["fine", "look", "broken", "none"]
 """Works; should be looked at; does not work; is not there and need not be."""
 
 OLDEST = (3, 11)
+PATIENCE = 2.0
+"""Seconds that another program may hold the store; a gateway that writes holds it for milliseconds."""
+NO_ROOM, LITTLE_ROOM = 1_000_000, 100_000_000
+"""Bytes free on the store's disk with which it is full, and nearly so."""
 SOUND_SQLITE = (3, 51, 3)
 """From this version on SQLite is free of a race between two writers of one log; we write with one."""
 
@@ -157,7 +161,7 @@ def keyring(patient: Patient) -> Iterator[Finding]:
 
 
 def store(patient: Patient) -> Iterator[Finding]:
-    """Is the record whole."""
+    """Can the record be read and written, and is there room for more."""
     import sqlite3
 
     path = patient.reach.places.database
@@ -165,14 +169,82 @@ def store(patient: Patient) -> Iterator[Finding]:
         yield Finding("none", "store", "nothing on record yet")
         return
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)) as database:
-            said = [row[0] for row in database.execute("PRAGMA quick_check(3)")]
+        damage = looked_into(path)
     except sqlite3.Error as error:
-        said = [str(error)]
-    if said == ["ok"]:
-        yield Finding("fine", "store", f"{path.stat().st_size / 1_000_000:.1f} MB, sound")
+        yield unusable(path, getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR, str(error))
+        return
+    if damage:
+        yield unusable(path, sqlite3.SQLITE_CORRUPT, damage)
+        return
+    fault = patient.running.health.get("store") if patient.running else None
+    yield Finding("broken", "store", str(fault).removesuffix("."), "membrain logs") if fault else room(path)
+
+
+def looked_into(path: Path) -> str:
+    """What is damaged in a store; "" if nothing is. `sqlite3.Error` where it cannot be read, or not written now."""
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as database:
+        said = [str(row[0]) for row in database.execute("PRAGMA quick_check(3)")]
+    if said != ["ok"]:
+        return said[0].splitlines()[-1]  # the first line only says whose words they are
+    with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=PATIENCE)) as database:
+        database.isolation_level = None
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("PRAGMA user_version = 0")  # a read-only file lets one begin; nothing is written
+        database.execute("ROLLBACK")
+    return ""
+
+
+def unusable(path: Path, code: int, said: str) -> Finding:
+    """What is wrong with a store, by SQLite's result code."""
+    import sqlite3
+
+    damaged = f"mv {path} {path}.damaged && membrain restart"
+    locked = (f"another program has held it for more than {PATIENCE:.0f} s", f"lsof {path}")
+    known = {
+        sqlite3.SQLITE_FULL: ("the disk is full, so nothing is let out", f"df -h {path.parent}"),
+        sqlite3.SQLITE_READONLY: ("its file is read-only, so nothing is let out", f"chmod u+w {path}"),
+        sqlite3.SQLITE_BUSY: locked,
+        sqlite3.SQLITE_LOCKED: locked,
+        sqlite3.SQLITE_CORRUPT: (f"damaged: {said}", damaged),
+        sqlite3.SQLITE_NOTADB: (f"damaged: {said}", damaged),
+        sqlite3.SQLITE_CANTOPEN: ("its file cannot be opened", f"ls -l {path}"),
+        sqlite3.SQLITE_PERM: ("its file is not yours to use", f"ls -l {path}"),
+        sqlite3.SQLITE_IOERR: ("the disk reports an error", f"df -h {path.parent}"),
+    }
+    words, remedy = known.get(code & 0xFF, (f"cannot be used: {said}", f"ls -l {path}"))
+    return Finding("broken", "store", words, remedy)
+
+
+def room(path: Path) -> Finding:
+    """Whether the disk of a sound store has room for more."""
+    import shutil
+
+    free, size = shutil.disk_usage(path.parent).free, path.stat().st_size
+    if free < NO_ROOM:
+        return Finding("broken", "store", "the disk is full, so nothing is let out", f"df -h {path.parent}")
+    if free < LITTLE_ROOM:
+        return Finding("look", "store", f"only {free / 1_000_000:.0f} MB are left on its disk", f"df -h {path.parent}")
+    return Finding("fine", "store", f"{size / 1_000_000:.1f} MB, sound")
+
+
+def trail(patient: Patient) -> Iterator[Finding]:
+    """Is the end of the audit's chain whole; all of it is checked by `audit verify`."""
+    reach, verify = patient.reach, "membrain audit verify"
+    if not reach.places.database.exists() or isinstance(patient.settings, Misconfigured):
+        return
+    try:
+        seen = reach.offline.glance(patient.settings.keys)
+    except MembrainError as error:
+        yield Finding("broken", "audit", error.message.removesuffix("."), verify)
+        return
+    if seen["reason"]:
+        yield Finding("broken", "audit", seen["reason"].removesuffix("."), verify)
+    elif seen["records"] and not seen["checked_head"]:
+        yield Finding("look", "audit", "no head of its chain is noted, so a cut-off end would not show", verify)
     else:
-        yield Finding("broken", "store", f"damaged: {said[0]}", f"mv {path} {path}.damaged && membrain restart")
+        yield Finding("fine", "audit", f"the last {seen['records']:,} records fit their seals")
 
 
 # --- the gateway ---------------------------------------------------------------------------------------------
@@ -285,6 +357,7 @@ CHECKS: tuple[Check, ...] = (
     folders,
     keyring,
     store,
+    trail,
     gateway,
     port,
     surroundings,

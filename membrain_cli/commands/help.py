@@ -17,6 +17,8 @@ EXIT_CODES = {
     Exit.USAGE: "used wrongly",
     Exit.DOWN: "the gateway is not running",
     Exit.REFUSED: "refused by policy",
+    Exit.BUDGET: "over a budget",
+    Exit.CHAIN: "the audit was tampered with",
     Exit.UPSTREAM: "the upstream failed",
     Exit.KEY: "a key is missing or was refused",
     Exit.INTERRUPTED: "you pressed ctrl-c",
@@ -50,7 +52,7 @@ What leaves, and what does not
 {modes}
   Exceptions    membrain config set pii.rules "SECRET=block,acme:*=confirm"   (by label, by project, or both)
   Your own      membrain pii add "Project Falcon"   membrain pii allow "office@corp-mail.net"
-  See it        membrain pii scan (try a text)   /sent in membrain chat   membrain audit show ID --sent
+  See it        membrain pii scan (try a text)   /sent in membrain chat   membrain audit show ID --wire
 
   Not looked into: pictures, sound, documents, and blocks that a provider signed or encrypted.
   Not put back: values in URLs of tool calls, unless your request had them there or pii.url_tools names the tool.
@@ -83,7 +85,7 @@ def exit_codes() -> str:
     """What each exit status means."""
     rows = [f"  {code:>3}  {words}" for code, words in EXIT_CODES.items()]
     passed = "    n  `membrain run` passes on the status of what it ran"
-    return "\n".join(["Exit status", "", *rows, passed, "", "  5 and 6 are kept for budgets and the audit chain."])
+    return "\n".join(["Exit status", "", *rows, passed])
 
 
 def output() -> str:

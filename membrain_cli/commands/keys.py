@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from membrain.errors import MembrainError, Misconfigured
+from membrain.records import Allowance, Rate, Rights
+from membrain_cli import rights as typed
 from membrain_cli.commands import family
-from membrain_cli.console import Column, CommandError, Console, Exit, current, padded, span
+from membrain_cli.console import Column, CommandError, Console, Exit, current, money, padded, span, uptime
+from membrain_cli.listing import wrapped
 from membrain_cli.reach import Reach
+from membrain_cli.rights import over, told
 
 if TYPE_CHECKING:
     from membrain.config import Settings
@@ -64,14 +69,15 @@ def show(shell: Console) -> None:
     settings, reach = loaded(shell), Reach(shell.environ)
     secrets = held(settings)
     given = [provider_row(secrets, name) for name in settings.key_names]
-    issued = [issued_row(key) for key in reach.client_keys() if key.revoked is None]
+    client_keys = [key for key in reach.client_keys() if key.revoked is None]
+    issued = [issued_row(key) for key in client_keys]
     if shell.json:
         shell.record({"provider_keys": given, "client_keys": issued, "kept_in": secrets.kept_in()})
     elif not shell.is_tty_out:
         shell.table(PIPED, [*given, *issued])
     else:
         show_provider_keys(shell, given, secrets.kept_in(), provider_notes(reach))
-        show_client_keys(shell, issued, settings)
+        show_client_keys(shell, client_keys, settings, reach)
 
 
 def provider_row(secrets: Secrets, name: str) -> dict[str, Any]:
@@ -89,12 +95,20 @@ def provider_row(secrets: Secrets, name: str) -> dict[str, Any]:
 def issued_row(key: ClientKey) -> dict[str, Any]:
     """A client key as it is shown."""
     known = {name: value for name, value in key.to_dict().items() if name not in {"digest", "revoked"}}
-    return {"kind": "client", **known, "key": f"ck_live_…{key.tail}"}
+    return {"kind": "client", **known, "expired": over(key.rights, current().clock()), "key": hint(key)}
 
 
-PIPED = tuple(
-    Column(name, lambda row, name=name: str(row.get(name) or ""), lambda row, name=name: row.get(name))  # type: ignore[misc]  # a lambda's default
-    for name in ("kind", "name", "key", "where", "id", "project", "created", "last_used")
+def ends(row: Mapping[str, Any]) -> str:
+    """When a client key's time is over, as a program reads it."""
+    return str(row.get("rights", {}).get("expires") or "")
+
+
+PIPED = (
+    *(
+        Column(name, lambda row, name=name: str(row.get(name) or ""), lambda row, name=name: row.get(name))  # type: ignore[misc]  # a lambda's default
+        for name in ("kind", "name", "key", "where", "id", "project", "created", "last_used")
+    ),
+    Column("expires", ends, ends),
 )
 
 
@@ -121,7 +135,7 @@ def show_provider_keys(shell: Console, rows: list[dict[str, Any]], kept_in: str,
             shell.out(f"  {name} {padded(row['key'], 12)} {padded(where, 15)} {notes.get(row['name'], '')}".rstrip())
 
 
-def show_client_keys(shell: Console, rows: list[dict[str, Any]], settings: Settings) -> None:
+def show_client_keys(shell: Console, rows: list[ClientKey], settings: Settings, reach: Reach) -> None:
     """The page's lower half."""
     rules = {
         "local": "programs of yours on this machine need none",
@@ -133,11 +147,28 @@ def show_client_keys(shell: Console, rows: list[dict[str, Any]], settings: Setti
     if not rows:
         shell.out(f"  {shell.style('none yet; the first start of the gateway makes one', 'dim')}")
     for row in rows:
-        if row["name"] == THIS_MACHINE:
-            shell.out(f"  {row['key']}   {THIS_MACHINE}             made by `membrain up`; used by env, run and chat")
+        if row.name == THIS_MACHINE:
+            shell.out(f"  {hint(row)}   {THIS_MACHINE}             made by `membrain up`; used by env, run and chat")
             continue
-        used = f"last used {shell.ago(row['last_used'])}" if row["last_used"] else "never used"
-        shell.out(f"  {row['key']}   {padded(row['name'], 8)} project {padded(row['project'], 8)} {used}")
+        used = f"last used {shell.ago(row.last_used)}" if row.last_used else "never used"
+        shell.out(f"  {hint(row)}   {padded(row.name, 8)} project {padded(row.project, 8)} {used}{spent(row, reach)}")
+        between = " · " if shell.unicode else " - "
+        for line in wrapped(told(row.rights, shell.clock()), shell.width, " " * 18, between=between):
+            shell.out(shell.style(line, "warn" if over(row.rights, shell.clock()) else "dim"))
+
+
+def hint(key: ClientKey) -> str:
+    """Enough of a client key to recognise it by."""
+    return f"ck_live_…{key.tail}"
+
+
+def spent(key: ClientKey, reach: Reach) -> str:
+    """What a key has cost today, as the end of its line; days are those of UTC, as budgets count them."""
+    today = f"{current().clock().astimezone(UTC):%Y-%m-%d}"
+    if key.last_used is None or key.last_used[:10] < today:
+        return ""
+    cost = reach.usage(f"{today}T00:00:00Z", key.id)["cost_micros"]
+    return f"     {money(cost)} today" if cost else ""
 
 
 THIS_MACHINE = "this machine"
@@ -277,19 +308,71 @@ TESTED = (
 # --- what we give --------------------------------------------------------------------------------------------
 
 
+def one(metavar: str, words: str, **more: Any) -> Any:
+    """An option that may be left out."""
+    return typer.Option(metavar=metavar, help=words, show_default=False, **more)
+
+
+def several(metavar: str, words: str) -> Any:
+    """Likewise, and it may be said several times."""
+    return one(metavar, f"{words} May be repeated.")
+
+
 @keys.command()
-def issue(
+def issue(  # noqa: PLR0913  # one parameter for each flag
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    *,
     project: Annotated[str, typer.Option(metavar="NAME", help="What its exchanges are counted under.")] = "default",
+    scope: Annotated[list[str] | None, several("SCOPE", "ask (models), read (its project's audit), admin.")] = None,
+    expires: Annotated[str | None, one("WHEN", "Refused after that: 30d, or the last day, 2027-01-31.")] = None,
+    model: Annotated[list[str] | None, several("NAME", "It may ask only this, like 'gpt-4o*'.")] = None,
+    budget_day: Annotated[str | None, one("DOLLARS", "What it may spend in a day (UTC).")] = None,
+    budget_month: Annotated[str | None, one("DOLLARS", "In a month.")] = None,
+    budget_total: Annotated[str | None, one("DOLLARS", "In all.")] = None,
+    rpm: Annotated[int | None, one("N", "Requests a minute.", min=1)] = None,
+    tpm: Annotated[int | None, one("N", "Tokens a minute.", min=1)] = None,
+    tier: Annotated[str | None, one("TIER", "fast, balanced or best, where a request does not say.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Only models on this machine.")] = False,
 ) -> None:
     """Make a client key for a tool; shown this once."""
     shell = current()
-    key, row = Reach(shell.environ).issue(name, project)
+    rights = Rights(
+        scopes=typed.scopes(scope),
+        expires=typed.until(expires),
+        models=tuple(model or ()),
+        budget=Allowance(
+            day=typed.dollars(budget_day, "--budget-day"),
+            month=typed.dollars(budget_month, "--budget-month"),
+            total=typed.dollars(budget_total, "--budget-total"),
+        ),
+        rate=Rate(rpm, tpm),
+        tier=typed.tier(tier),
+        private=private,
+    )
+    key, row = Reach(shell.environ).issue(name, project, rights)
+    hand_over(shell, key, row, f"Issued to {row.name}. It will not be shown again.")
+
+
+@keys.command()
+def rotate(
+    which: Annotated[str, typer.Argument(metavar="NAME|ID", show_default=False)],
+    grace: Annotated[str | None, one("TIME", "How long the old one still holds, like 10m.")] = None,
+) -> None:
+    """Give a client key another string, with the same name, project and limits; shown this once."""
+    shell = current()
+    seconds = typed.grace(grace)
+    key, row = Reach(shell.environ).rotate(which, seconds)
+    old = f"The old one holds for {uptime(seconds)} more." if seconds else "The old one is refused from now on."
+    hand_over(shell, key, row, f"This is {row.name}'s new key. It will not be shown again. {old}")
+
+
+def hand_over(shell: Console, key: str, row: ClientKey, words: str) -> None:
+    """The key alone on stdout, so that a program can take it; *words* for the person."""
     if shell.json:
         shell.record({**issued_row(row), "key": key})
         return
     shell.out(key)
-    shell.say(f"Issued to {row.name}. It will not be shown again.")
+    shell.say(words)
 
 
 @keys.command()

@@ -299,7 +299,7 @@ def status_lines(
     yield f"{shell.glyph('up')} up {'   '.join(head)}"
     yield ""
     facts = {
-        "today": today_facts(today) if today else "the record cannot be read",
+        "today": today_facts(today, health.get("budget_day_micros")) if today else "the record cannot be read",
         "latency": latency_facts(latency(recent)),
         "policy": f"{health.get('auth', 'token')} · tier {health.get('tier', 'unknown')}",
         "files": shell.style("membrain config path", "accent"),
@@ -311,10 +311,11 @@ def status_lines(
         yield status_provider(shell, provider, recent)
 
 
-def today_facts(today: Json) -> str:
+def today_facts(today: Json, budget: int | None = None) -> str:
     """The day so far, in one line; shares that are nothing are left out."""
     asked = today["exchanges"]
-    told = [count(asked, "exchange"), money(today["cost_micros"])]
+    spent = money(today["cost_micros"])
+    told = [count(asked, "exchange"), spent if budget is None else f"{spent} of {money(budget)}"]
     if today.get("cached"):
         told.append(f"{100 * today['cached'] / asked:.0f} % from cache")
     if today.get("masked"):

@@ -53,6 +53,7 @@ Use it
 
 Look
   audit       Who asked what, and where it went
+  usage       Spend, tokens, budgets
   route       Why this model and not another
   models      What each provider really has, and its price
   pii         Try the mask on a text; approve what waits

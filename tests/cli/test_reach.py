@@ -13,6 +13,7 @@ from membrain_cli import reach as module
 from membrain_cli.console import CommandError, Exit
 from membrain_cli.reach import Reach, events, read
 from tests.served import Served
+from tests.sink import Sink
 
 
 @pytest.fixture
@@ -212,3 +213,25 @@ def test_no_key_is_no_error_before_the_first_start(environ: dict[str, str]) -> N
 
 def test_limits_are_on_every_wait() -> None:
     assert 0 < module.ANSWER_LIMIT < module.TEST_LIMIT < 60
+
+
+def test_the_end_of_the_chain_is_told_up_and_down(served: Served, beside: dict[str, str]) -> None:
+    served.chat("one")
+    head = Reach(beside).head()
+    assert head is not None
+    assert (head["seq"], len(head["seal"])) == (2, 64)
+    served.stop()
+    assert Reach(beside).head() == head
+
+
+def test_there_is_no_end_of_a_chain_before_the_first_start(environ: dict[str, str]) -> None:
+    assert Reach(environ).head() is None
+    assert Reach(environ).link("any") is None
+    assert Reach(environ).kept("any") is None
+
+
+def test_what_left_is_given_byte_for_byte(served: Served, beside: dict[str, str], sink: Sink) -> None:
+    id = served.chat("\u00e4 and 7", seed=7).headers["x-request-id"]
+    assert Reach(beside).sent(id) == sink.requests[-1].body
+    with pytest.raises(NotFound):
+        Reach(beside).sent("zzz")

@@ -108,13 +108,19 @@ def test_a_day_with_a_provider(served: Served, beside: dict[str, str]) -> None:
   asked      gpt-4o, by name
   answered   gpt-4o by openai
   tokens     … in, … out … cost  $0.0001
+  left       sha256 …
   kept       no text
 
   audit … ms
   auth  … ms
   pii … ms
+  rate_limit … ms
+  budget … ms
+  cache … ms
   dispatch … ms   first token … ms
               0 … ms
+
+  chain      record …   seal … ← …   ✓
 """
     id = served.audit(model="gpt-4o")[0]["id"]
     same(see(beside, "audit", "show", id[:6]), page, beside)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from membrain.allowances import Allowances, allowances, micros
-from membrain.records import Allowance, Caller, Rate, Rights
+from membrain.records import Allowance, Caller, ClientKey, Rate, Rights
 
 NOTHING = Allowances()
 KEYED = Caller("k1", "aider", "web", "ada", rights=Rights(budget=Allowance(total=7), rate=Rate(requests=3)))
@@ -56,3 +58,24 @@ def test_no_two_callers_have_one_purse_by_accident() -> None:
     found = allowances(Allowance(), Rate(), ["user:*:total=1"])
     one, other = Caller(project="a:b", user="c"), Caller(project="a", user="b:c")
     assert found.budgets_of(one) != found.budgets_of(other)
+
+
+def test_what_stands_to_be_told_is_everyone_with_a_limit() -> None:
+    found = allowances(Allowance(day=1), Rate(), ["project:web:day=5", "user:*:total=2", "project:*:month=3"])
+    key = ClientKey("k1", "ci", "d", "abcd", "web", "2026-01-01T00:00:00Z", rights=Rights(budget=Allowance(total=9)))
+    plain = ClientKey("k2", "me", "e", "abce", "web", "2026-01-01T00:00:00Z")
+    seen = ["user:web:ada", "project:api", "key:gone", "machine"]
+    assert found.standing(seen, [key, plain]) == {
+        "machine": Allowance(day=1),
+        "project:web": Allowance(day=5_000_000),
+        "user:web:ada": Allowance(total=2_000_000),
+        "project:api": Allowance(month=3_000_000),
+        "key:k1": Allowance(total=9),
+    }
+
+
+def test_a_name_that_must_not_be_written_down_is_counted_under_another() -> None:
+    found = replace(allowances(Allowance(), Rate(), ["user:ada@x.org:total=1"]), written=lambda name: f"~{len(name)}")
+    (owner, allowance), *more = found.budgets_of(Caller(project="web", user="ada@x.org"))
+    assert (owner, allowance, more) == ("user:~3:~9", Allowance(total=1_000_000), [])
+    assert found.standing([owner]) == {owner: allowance}

@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from membrain.config import Settings, load
 from membrain.errors import MembrainError, Misconfigured, NotFound, ShuttingDown, Unauthorized, UnknownModel
 from membrain.gateway import Gateway, assemble
 from membrain.places import Places
-from membrain.records import Caller, Hints, Outcome
+from membrain.records import Caller, Hints, Outcome, Rights
 from membrain.stages.audit import Audit, intent_of
 from membrain.stages.auth import Auth
+from membrain.stages.budget import Budget
+from membrain.stages.cache import Cache
 from membrain.stages.dispatch import Dispatch
 from membrain.stages.pii import Pii
+from membrain.stages.rate_limit import RateLimit
 from tests.fakes import EchoProvider, exchange
 from tests.sink import Reply, Sink
 
@@ -83,26 +87,20 @@ def names(gateway: Gateway) -> list[str]:
 # --- the order of the house
 
 
-async def test_audit_stands_first_and_dispatch_last(gateway_rooms: tuple[Audit, Auth, Pii, Dispatch]) -> None:
-    """Because audit must leave last: a refused caller is worth a record, and the outcome comes after everything."""
-    assert [stage.name for stage in assemble(*gateway_rooms).stages] == ["audit", "auth", "pii", "dispatch"]
-
-
-@pytest.fixture
-def gateway_rooms(gateway: Gateway) -> tuple[Audit, Auth, Pii, Dispatch]:
-    audit, auth, pii, dispatch = gateway._pipeline.stages
-    assert isinstance(audit, Audit)
-    assert isinstance(auth, Auth)
-    assert isinstance(pii, Pii)
-    assert isinstance(dispatch, Dispatch)
-    return audit, auth, pii, dispatch
+async def test_the_rooms_stand_in_the_order_of_the_guide(gateway: Gateway) -> None:
+    """Masked before it is counted, held and looked up; and audit first, because it must leave last: a refused caller is
+    worth a record, and the outcome comes after everything."""
+    rooms = gateway._pipeline.stages
+    assert [type(room) for room in rooms] == [Audit, Auth, Pii, RateLimit, Budget, Cache, Dispatch]
+    named = [parameter.annotation for parameter in signature(assemble).parameters.values()]
+    assert named == [type(room).__name__ for room in rooms], "nor can two of them be mistaken for each other"
 
 
 async def test_an_exchange_goes_through_all_rooms_and_onto_the_record(gateway: Gateway, sink: Sink) -> None:
     asked = await answered(gateway, model="gpt-4o")
     record = await gateway.stores.audit.get(asked.id)
     assert (record.outcome, record.caller, record.provider, record.local) == ("answered", "local", "openai", False)
-    assert [step.room for step in record.steps] == ["audit", "auth", "pii", "dispatch"]
+    assert [step.room for step in record.steps] == ["audit", "auth", "pii", "rate_limit", "budget", "cache", "dispatch"]
     assert record.ms is not None
     assert record.first_ms is not None
     assert sum(step.ms for step in record.steps) <= record.ms + 1
@@ -133,7 +131,7 @@ async def test_a_fresh_machine_has_nobody_and_says_what_would_help(tmp_path: Pat
             ("openai", False, "membrain keys set openai"),
             ("anthropic", False, "membrain keys set anthropic"),
         ]
-        assert [card.id for card in await gateway.models()] == ["auto"]
+        assert [card.id for card in await gateway.models(Caller(admin=True))] == ["auto"]
 
 
 @pytest.mark.parametrize("key", ["sk-...", "short", "ck_live_0123456789abcdef0123456789abcdef"])
@@ -180,21 +178,32 @@ async def test_settings_that_no_longer_work_change_nothing(environ: dict[str, st
     await gateway.close()
 
 
+async def test_a_key_sees_the_models_that_it_may_ask(gateway: Gateway) -> None:
+    caller = Caller("k1", rights=Rights(models=("GPT-4o*", "claude-*")))
+    found = {card.id for card in await gateway.models(caller)}
+    assert "gpt-4o-mini" in found
+    assert "auto" in found
+    assert "o1" not in found
+    with pytest.raises(UnknownModel):
+        await gateway.model("o1", caller)
+    assert {row.id for row in await gateway.model_rows(caller)} == found - {"auto"}
+
+
 async def test_models_are_everybodys_and_auto(gateway: Gateway) -> None:
-    cards = await gateway.models()
+    cards = await gateway.models(Caller(admin=True))
     assert (cards[0].id, cards[0].owned_by) == ("auto", "membrain")
     assert {(card.id, card.owned_by) for card in cards[1:]} >= {
         ("gpt-4o-mini", "openai"),
         ("ollama/llama3:latest", "ollama"),
     }
-    assert (await gateway.model("ollama/llama3:latest")).owned_by == "ollama"
+    assert (await gateway.model("ollama/llama3:latest", Caller(admin=True))).owned_by == "ollama"
     with pytest.raises(UnknownModel):
-        await gateway.model("nobody-has-this")
+        await gateway.model("nobody-has-this", Caller(admin=True))
 
 
 async def test_a_provider_that_is_away_hides_no_other(gateway: Gateway, sink: Sink) -> None:
     sink.script("/v1/models", Reply(behave="status-500"), forever=True)
-    assert {card.owned_by for card in await gateway.models()} == {"membrain", "ollama"}
+    assert {card.owned_by for card in await gateway.models(Caller(admin=True))} == {"membrain", "ollama"}
 
 
 async def test_a_provider_is_tested_by_asking_it(gateway: Gateway, sink: Sink) -> None:

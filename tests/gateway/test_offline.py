@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from membrain.config import load
-from membrain.errors import BadRequest, Forbidden, NotFound
+from membrain.errors import BadRequest, Forbidden, Misconfigured, NotFound
 from membrain.offline import Offline
 from membrain.places import Places
 from tests.served import Served
@@ -81,3 +81,38 @@ def test_looking_at_the_audit_loads_no_server_and_no_transport() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not loaded & {"aiohttp", "starlette", "uvicorn", "asyncio", "httpx", "keyring", "msgspec"}
+
+
+def test_the_chain_is_read_from_the_file_up_and_down(tmp_path: Path, sink: Sink) -> None:
+    with Served(tmp_path / "home", sink) as served:
+        id = served.chat().headers["x-request-id"]
+        environ = {"MEMBRAIN_HOME": str(served.home), "MEMBRAIN_SECRETS_BACKEND": "file"}
+        offline, secrets = Offline(Places.find(environ)), load(environ).keys
+        assert offline.verify(secrets)["sound"] is True
+        assert offline.glance(secrets) == {"records": 2, "reason": None, "checked_head": True}
+        head, link = offline.head(secrets), offline.link(id, secrets)
+    assert head is not None
+    assert (head["seq"], head["seal"]) == (link["seq"], link["seal"]) == (offline.length(), link["seal"])
+    assert offline.verify(secrets, [head["line"]])["sound"] is True
+    assert [row["id"] for row in offline.export({})] == [id]
+    assert (offline.count({"id": id}), offline.erase(secrets, {"id": id}), offline.count({})) == (1, 1, 0)
+    assert offline.verify(secrets, [head["line"]])["erased"] == 2
+    assert offline.prune(secrets, "2030-01-01T00:00:00Z") == 0
+
+
+def test_no_key_is_made_for_a_chain_that_is_not_there(tmp_path: Path) -> None:
+    environ = {"MEMBRAIN_HOME": str(tmp_path / "home"), "MEMBRAIN_SECRETS_BACKEND": "file"}
+    offline = Offline(Places.find(environ))
+    for ask in (offline.key, offline.verify, offline.head, offline.glance):
+        with pytest.raises(NotFound):
+            ask(load(environ).keys)
+    assert offline.length() == 0
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_line_that_is_no_head_checks_nothing(tmp_path: Path, sink: Sink) -> None:
+    with Served(tmp_path / "home", sink) as served:
+        served.chat()
+    environ = {"MEMBRAIN_HOME": str(served.home), "MEMBRAIN_SECRETS_BACKEND": "file"}
+    with pytest.raises(Misconfigured, match="no head of this audit"):
+        Offline(Places.find(environ)).verify(load(environ).keys, ["2 00 2026-11-22T06:00:00.000Z 00"])

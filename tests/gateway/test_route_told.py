@@ -20,7 +20,7 @@ from membrain.explain import Explainer, Question
 from membrain.holds import Holds
 from membrain.providers.base import Ask
 from membrain.providers.registry import Registry
-from membrain.records import Considered, Explanation, Hints
+from membrain.records import Caller, Considered, Explanation, Hints
 from membrain.routing.breaker import Breakers
 from membrain.routing.router import Router
 from membrain.routing.world import TIER_MODELS, Preferences
@@ -158,7 +158,7 @@ class Told:
 
     async def told(self) -> Explanation:
         """What is told beforehand."""
-        return await self._explainer.explain(Question(self.snapshot.model, self.snapshot.hints), "default")
+        return await self._explainer.explain(Question(self.snapshot.model, self.snapshot.hints), Caller())
 
     async def happens(self) -> tuple[Exchange, MembrainError | None]:
         """What happens then."""

@@ -38,6 +38,14 @@ def test_what_never_left_is_not_found_and_says_for_how_long_things_are_kept() ->
     assert caught.value.hint == "It is kept in memory only, for the last 100 exchanges that left."
 
 
+def test_who_only_wonders_is_told_nothing_where_nothing_is_kept() -> None:
+    sent = Sent(size=4)
+    sent.keep("a", b"1234")
+    assert sent.find("a") == b"1234"
+    sent.keep("b", b"12345")
+    assert sent.find("b") is sent.find("never") is None
+
+
 def test_the_oldest_make_way_when_there_are_too_many() -> None:
     sent = Sent(entries=3)
     for id in "abcde":

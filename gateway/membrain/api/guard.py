@@ -143,10 +143,22 @@ def headers_of(scope: Scope) -> dict[str, str]:
 
 
 def credential_of(headers: dict[str, str]) -> str | None:
-    """The client key as it was sent: our own header, a bearer token, or Anthropic's header, in that order."""
-    if (key := headers.get("x-membrain-api-key")) is not None:
-        return key
-    if (bearer := headers.get("authorization")) is not None:
-        scheme, _, token = bearer.partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else bearer
-    return headers.get("x-api-key")
+    """The client key as it was sent: our own header, a bearer token, or Anthropic's header, in that order.
+
+    Behind it another may stand that is not for us. Two keys of ours are a `BadRequest`: nobody could say who asks.
+    """
+    places = (headers.get("x-membrain-api-key"), _bearer(headers.get("authorization")), headers.get("x-api-key"))
+    sent = [key for key in places if key is not None]
+    if any(key != sent[0] and key.startswith(_KEY) for key in sent[1:]):
+        raise BadRequest("Two different client keys were sent.", hint="Send one of them.")
+    return sent[0] if sent else None
+
+
+_KEY = "ck_live_"
+"""How a client key begins."""
+
+
+def _bearer(header: str | None) -> str | None:
+    """The token of an `Authorization`; the whole of it if it is of another scheme."""
+    scheme, _, token = (header or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else header

@@ -183,6 +183,8 @@ def _receipt(exchange: Exchange) -> list[Header]:
             (b"x-membrain-model", model.encode("ascii", "replace")),
         ]
         headers.append((b"x-membrain-attempts", b"%d" % len(exchange.attempts)))
+    elif exchange.cached and exchange.answered_model:
+        headers.append((b"x-membrain-model", exchange.answered_model.encode("ascii", "replace")))
     if exchange.outcome is Outcome.ANSWERED:  # a stream's head is sent before it is known what the stream costs
         headers.append((b"x-membrain-cost", _cost(exchange.cost_micros)))
     headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in exchange.headers.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -64,12 +65,12 @@ def _error_object(error: MembrainError) -> dict[str, Any]:
     return {"message": error.sentence, "type": error.type, "param": error.param, "code": error.code}
 
 
-def request_body(said: Said, model: str) -> bytes:
-    """The caller's own bytes, for an upstream that knows the model as *model*.
+def request_body(said: Said, model: str, more: Mapping[str, Any] = {}) -> bytes:
+    """The caller's own bytes, for an upstream that knows the model as *model*, with the members *more*.
 
     A stream's usage is always asked for, because tokens are counted by what the provider says.
     """
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {**more}
     if model != said.model:
         changes["model"] = model
     if said.stream and not wants_usage(said):
@@ -104,6 +105,83 @@ def _line_start(raw: bytes, mark: bytes) -> int:
 def finishes(raw: bytes) -> bool:
     """Whether some choice's end is among the events *raw*."""
     return _FINISH.search(raw) is not None
+
+
+class _Function(msgspec.Struct):
+    arguments: str = ""
+
+
+class _Call(msgspec.Struct):
+    function: _Function = msgspec.field(default_factory=_Function)
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    function_call: _Function | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+
+
+class _Event(msgspec.Struct):
+    """What is written in one event; everything else in it is passed over."""
+
+    choices: list[_Choice] = []
+
+
+_event = msgspec.json.Decoder(_Event).decode
+
+
+def length_of(raw: bytes) -> tuple[int, int]:
+    """How many events of *raw* say something, and how many characters they say."""
+    events = characters = 0
+    for event in sse.parse(raw):
+        if said := _said_in(event.data):
+            events += 1
+            characters += said
+    return events, characters
+
+
+def _said_in(data: bytes) -> int:
+    """How many characters of an answer the event *data* holds; one if it is of a shape that we do not know."""
+    try:
+        choices = _event(data).choices
+    except (ValueError, RecursionError):
+        return 1
+    if len(choices) == 1:
+        return _said_by(choices[0].delta)
+    return sum(_said_by(choice.delta) for choice in choices)
+
+
+def _said_by(delta: _Delta) -> int:
+    said = len(delta.content or "") + len(delta.reasoning_content or "")  # spelled out: it runs for every event
+    said += len(delta.reasoning or "") + len(delta.refusal or "")
+    if delta.tool_calls is None and delta.function_call is None:
+        return said
+    functions = [call.function for call in delta.tool_calls or ()]
+    functions += [delta.function_call] if delta.function_call else []
+    return said + sum(len(each.arguments) for each in functions)
+
+
+def cut_short(raw: bytes, choices: Iterable[int], reason: str) -> bytes:
+    """The event that ends a stream before its time, in the name of the answer that the events *raw* are a part of.
+
+    Every one of *choices* ends as if it had reached its length; *reason*, a code of ours, stands beside that.
+    """
+    like: dict[str, Any] = {}
+    for event in sse.parse(raw):
+        like = _object(event.data) or like
+    head = {name: like[name] for name in ("id", "created", "model", "system_fingerprint") if name in like}
+    ends: list[dict[str, Any]] = [
+        {"index": index, "delta": {}, "logprobs": None, "finish_reason": "length"} for index in choices
+    ]
+    rest = {"object": "chat.completion.chunk", "choices": ends, "membrain": {"reason": reason}}
+    return sse.encode(msgspec.json.encode(head | rest))
 
 
 def error_in(raw: bytes) -> Any:

@@ -21,7 +21,7 @@ from typing import Any
 import re2  # type: ignore[import-untyped]  # the package ships no types
 
 from membrain.pii.kinds import Severity, Span
-from membrain.pii.scan import options
+from membrain.pii.scan import Together, options
 
 _BOTH = re2._re2.RE2.Anchor.ANCHOR_BOTH  # noqa: SLF001  # the wrapper builds objects that this loop has no use for
 _START = re2._re2.RE2.Anchor.ANCHOR_START  # noqa: SLF001
@@ -405,6 +405,10 @@ def _holds(pattern: str, data: bytes) -> bool:
     return bool(_matcher(pattern)(_ANYWHERE, data, 0, len(data))[0][0] >= 0)
 
 
+_PASSES = {NAME: 2}
+"""Families of which the automaton for all shapes at once has too many states."""
+
+
 class _Streets:
     """One alternation of the shapes of a family, and what tells them apart."""
 
@@ -412,14 +416,17 @@ class _Streets:
 
     def __init__(self, family: str) -> None:
         self._shapes = [shape for shape in SHAPES if shape.family == family]
-        self._search = _matcher("|".join(f"(?:{shape.pattern})" for shape in self._shapes))
+        size = -(-len(self._shapes) // _PASSES.get(family, 1))
+        patterns = [f"(?:{shape.pattern})" for shape in self._shapes]
+        parts = ("|".join(patterns[place : place + size]) for place in range(0, len(patterns), size))
+        self._search = Together([_matcher(part) for part in parts])
         self._which: Any = None
 
     def run(self, data: bytes) -> Iterator[_Found]:
         """The addresses of `data`, in order, never overlapping; byte offsets."""
-        search, size, place, floor = self._search, len(data), 0, 0
+        find, place, floor = self._search.over(data), 0, 0
         while True:
-            start, end = search(_ANYWHERE, data, place, size)[0]
+            start, end = find(place)
             if start < 0:
                 return
             taken = self._judge(data, start, end, floor)

@@ -24,6 +24,10 @@ class Severity(StrEnum):
     LOW = "low"
 
 
+WORDED = frozenset({"tokens", "headers", "named"})
+"""Families most of whose kinds begin with a word of their own: it is looked for, and their patterns run only there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One row of the table.
@@ -46,7 +50,7 @@ class Kind:
     miss: str
     context: str = ""
     lead: str = ""
-    """What every match begins with, if that is much smaller: then this is looked for, and `pattern` only there."""
+    """What every match begins with, if that is much shorter than `pattern`."""
 
 
 _GAP = (

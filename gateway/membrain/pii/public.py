@@ -190,12 +190,21 @@ def _is_told(text: str, start: int, end: int) -> bool:
         or _is_eponym(text, start, end)
         or _is_language(text, start, end)
         or _is_work(text, start, end)
-        or any(is_public(each) or is_public(_AND.sub("-", each)) for each in _wider(text, start, end))
+        or any(is_public(each) or _is_joined_pair(each) for each in _wider(text, start, end))
     )
 
 
 _AND = re.compile(r",? (?:and|&|und|et|y|e|en) ")
-_LEFT = re.compile(r"(?:[^\s,;:!?()\[\]\"“”«»]+ ){1,6}\Z")
+
+
+def _is_joined_pair(name: str) -> bool:
+    """Whether it is known with a dash for its "and"."""
+    joined = _AND.sub("-", name)
+    return joined != name and is_public(joined)
+
+
+_LEFT = re.compile(r"(?: [^\s,;:!?()\[\]\"“”«»]+){1,6}")
+"""Of what stands before a finding, read backwards."""
 _RIGHT = re.compile(r"(?:['’]s)?(?:[ -][^\s,;:!?()\[\]\"“”«»]+){1,6}")
 _WIDER = 10
 """How many longer names are tried around a finding."""
@@ -204,10 +213,10 @@ _AROUND = 64
 
 def _wider(text: str, start: int, end: int) -> Iterator[str]:
     """The finding with words left and right of it that may be parts of a longer name; the outermost have capitals."""
-    before = _LEFT.search(text, max(0, start - _AROUND), start)
+    before = _LEFT.match(text[max(0, start - _AROUND) : start][::-1])
     after = _RIGHT.match(text, end, end + _AROUND)
     small = text[start:end].islower()
-    lefts = [start, *_starts(text, before, small=small)]
+    lefts = [start, *_starts(text, start - before.end() if before else start, start, small=small)]
     rights = [end, *_ends(text, after, small=small)]
     tried = 0
     for low in lefts:
@@ -223,10 +232,8 @@ _OWNING = ("'s", "\u2019s")
 _WORD = re.compile(r"[^\s-]+")
 
 
-def _starts(text: str, found: re.Match[str] | None, *, small: bool) -> list[int]:
-    if found is None:
-        return []
-    begins = reversed(list(_WORD.finditer(text, found.start(), found.end())))
+def _starts(text: str, low: int, high: int, *, small: bool) -> list[int]:
+    begins = reversed(list(_WORD.finditer(text, low, high)))
     return [each.start() for each in begins if small or not each[0][0].islower() or each[0] in _TITLES]
 
 
@@ -339,6 +346,7 @@ def _is_tool(word: str) -> bool:
 
 _QUOTED_BY = re.compile(r"[\"”»'’]?,? (?:by|von|de|di|van|par|da|od) ((?:[^\W\d_][^\W\d_.'’-]+[ ]?){1,4})")
 _OWNER = re.compile(r"((?:[^\W\d_][^\W\d_.-]+ ){0,2}[^\W\d_][^\W\d_.-]+)['’]s? [\"“«']?\Z")
+_APOSTROPHES = frozenset("'’")
 _OPENED = frozenset("\"“«„'‘")
 
 
@@ -346,6 +354,8 @@ def _is_work(text: str, start: int, end: int) -> bool:
     """Whether it is what somebody known has made: "Jolene" by Dolly Parton, Kafka's Josef K."""
     if start and text[start - 1] in _OPENED and (by := _QUOTED_BY.match(text, end)):
         return _begins_public(by[1])
+    if _APOSTROPHES.isdisjoint(text[max(0, start - 4) : start]):
+        return False
     owner = _OWNER.search(text, max(0, start - 48), start)
     return owner is not None and any(map(is_public, _endings(owner[1])))
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +20,8 @@ import ahocorasick_rs
 import re2  # type: ignore[import-untyped]  # the package ships no types
 
 from membrain.errors import GuardFailed
-from membrain.pii.kinds import Kind, Severity, Span
+from membrain.pii.kinds import WORDED, Kind, Severity, Span
+from membrain.pii.leads import ROWS, Leads, beginnings
 
 _ANCHORED = re2._re2.RE2.Anchor.ANCHOR_BOTH  # noqa: SLF001  # the wrapper builds objects that this loop has no use for
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001
@@ -71,12 +73,21 @@ def options(*, capture: bool = False) -> Any:
 class _Pass:
     """One alternation, and what tells its rows apart."""
 
-    __slots__ = ("_grouped", "_kinds", "_lead", "_near", "_needs", "_rows", "_search", "_tails", "_values")
+    __slots__ = (
+        "_begin", "_grouped", "_kinds", "_near", "_needs", "_others", "_rows", "_search", "_tails", "_untold",
+        "_values", "own",
+    )  # fmt: skip
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self._kinds = kinds
-        self._lead: Any = _seeker("|".join(each.lead for each in kinds)) if all(each.lead for each in kinds) else None
-        self._search: Any = None if self._lead else self._alternation()
+        worded = kinds[0].family in WORDED
+        self._begin = [beginnings(kind.lead or kind.pattern) for kind in kinds] if worded else []
+        self._search: Any = None if worded else _seeker(_either(kind.pattern for kind in kinds))
+        self._untold = [
+            (row, each.wide, _sign(kinds[row].pattern)) for row, each in enumerate(self._begin) if each.elsewhere
+        ]
+        self._others: dict[tuple[int, ...], Any] = {(): None}
+        self.own: list[Any] = [None] * len(kinds)
         self._rows: Any = None
         self._needs = _needs(kinds)
         self._grouped = [_groups(kind.pattern) for kind in kinds]
@@ -84,11 +95,20 @@ class _Pass:
         self._values: list[Any] = [None] * len(self._grouped)
         self._near = [_seeker(kind.context) if kind.context else None for kind in kinds]
 
-    def run(self, data: bytes, found: list[_Found], due: float) -> None:
-        """Append what this pass finds; after `due` it raises."""
-        find = self._found if self._lead else self._search
-        judge, size, place, seen = self._judge, len(data), 0, 0
-        if self._needs and not any(sign in data for sign in self._needs):
+    @property
+    def words(self) -> list[frozenset[bytes]]:
+        """For each row, what its matches begin with; empty where this pass searches."""
+        return [each.words for each in self._begin]
+
+    def run(self, data: bytes, found: list[_Found], due: float, places: Sequence[int] = ()) -> None:
+        """Append what this pass finds; after `due` it raises. `places` are where its `words` stand."""
+        judge, size, place, seen, find = self._judge, len(data), 0, 0, self._search
+        if self._begin:
+            others, rows = self.elsewhere(data)
+            if not places and not rows:
+                return
+            find = _Walk(self, places, others, rows, due).find
+        elif self._needs and not any(sign in data for sign in self._needs):
             return
         while True:
             start, end = find(_ANYWHERE, data, place, size)[0]
@@ -105,26 +125,17 @@ class _Pass:
                 found.append(hit)
             place = max(hit[1], start + 1)
 
-    def _found(self, _: Any, data: bytes, place: int, size: int) -> tuple[tuple[int, int]]:
-        """The first match from a place on, found by what matches begin with.
+    def elsewhere(self, data: bytes) -> tuple[Any, tuple[int, ...]]:
+        """What finds where else in `data` a match may begin, and of which rows; nothing and none if nowhere."""
+        rows = tuple(row for row, wide, sign in self._untold if sign in data and not (wide and data.isascii()))
+        if rows not in self._others:
+            self._others[rows] = _seeker(_either(self._kinds[row].lead or self._kinds[row].pattern for row in rows))
+        return self._others[rows], rows
 
-        The alternation of all kinds is too large to be run over a text that it has not seen the like of: RE2 would be
-        busy making states. Where a match may begin it makes few.
-        """
-        lead = self._lead
-        while True:
-            start = lead(_ANYWHERE, data, place, size)[0][0]
-            if start < 0:
-                return ((-1, -1),)
-            end = (self._search or self._alternation())(_HERE, data, start, size)[0][1]
-            if end >= 0:
-                return ((start, end),)
-            place = start + 1
-
-    def _alternation(self) -> Any:
-        """What finds all kinds of this pass; a large one is made at the first text that may hold one of them."""
-        self._search = _seeker("|".join(f"(?:{kind.pattern})" for kind in self._kinds))
-        return self._search
+    def own_of(self, row: int) -> Any:
+        """What matches a row alone."""
+        self.own[row] = _seeker(self._kinds[row].pattern)
+        return self.own[row]
 
     def _judge(self, data: bytes, start: int, end: int) -> _Found | None:
         """The first kind that takes this candidate, with the ends of the value."""
@@ -168,6 +179,97 @@ class _Pass:
         return self._values[row]
 
 
+class _Walk:
+    """Finds the first match of a pass from a place on, as RE2 would; asked for later and later places of one text.
+
+    The alternation of all kinds is too large to be run over a text that it has not seen the like of: RE2 would be
+    busy making states. Where a match may begin, one row after the other makes few.
+    """
+
+    __slots__ = ("_at", "_due", "_next", "_of", "_others", "_places", "_rows")
+
+    def __init__(self, of: _Pass, places: Sequence[int], others: Any, rows: Sequence[int], due: float) -> None:
+        self._of, self._places, self._others, self._rows, self._due = of, places, others, rows, due
+        self._next, self._at = -1, 0
+
+    def find(self, _: Any, data: bytes, place: int, size: int) -> tuple[tuple[int, int]]:
+        """The ends of the first match from `place` on, or (-1, -1), as `_seeker` gives them."""
+        places, own = self._places, self._of.own
+        while place <= size:
+            stop = self._elsewhere(data, place, size)
+            first = bisect_left(places, place * ROWS, self._at)
+            for at in range(first, bisect_left(places, stop * ROWS, first)):
+                start, row = divmod(places[at], ROWS)
+                end = (own[row] or self._of.own_of(row))(_HERE, data, start, size)[0][1]
+                if end >= 0:
+                    self._at = at
+                    return ((start, end),)
+                if not at % _GLANCE:
+                    in_time(self._due)
+            if stop <= size and (end := self._end(data, stop, size)) >= 0:
+                return ((stop, end),)
+            place = stop + 1
+        return _NOWHERE
+
+    def _elsewhere(self, data: bytes, place: int, size: int) -> int:
+        """Where, from `place` on, a match may begin that no word tells; behind the end if nowhere."""
+        if self._next < place:
+            found = self._others(_ANYWHERE, data, place, size)[0][0] if self._rows else -1
+            self._next = found if found >= 0 else size + 1
+        return self._next
+
+    def _end(self, data: bytes, start: int, size: int) -> int:
+        """Where the first row ends that matches at `start`, of those that no word tells and those that one does."""
+        low, high = (bisect_left(self._places, place * ROWS) for place in (start, start + 1))
+        for row in sorted({*self._rows, *(place % ROWS for place in self._places[low:high])}):
+            end = (self._of.own[row] or self._of.own_of(row))(_HERE, data, start, size)[0][1]
+            if end >= 0:
+                return end  # type: ignore[no-any-return]  # the package ships no types
+        return -1
+
+
+_NOWHERE = ((-1, -1),)
+
+
+class Together:
+    """Patterns searched as one alternation of them would be: the first place wins, and at one place the first of them.
+
+    The automaton of one pattern has few states; that of an alternation has as many as theirs can be combined to, and
+    RE2 would be busy making them wherever a text is of a new sort. So each is searched by itself, and no part twice.
+    """
+
+    __slots__ = ("_searches",)
+
+    def __init__(self, searches: Sequence[Any]) -> None:
+        self._searches = searches
+
+    def over(self, data: bytes) -> Callable[[int], tuple[int, int]]:
+        """What finds the ends of the first match from a place on, or (-1, -1); asked for later and later places."""
+        size, rows = len(data), list(enumerate(self._searches))
+        ahead = [_UNSEEN] * len(rows)
+
+        def find(place: int) -> tuple[int, int]:
+            first = _NEVER
+            for row, search in rows:
+                found = ahead[row]
+                if found[0] < place:
+                    found = search(_ANYWHERE, data, place, size)[0]
+                    ahead[row] = found = found if found[0] >= 0 else _NEVER
+                if found[0] < first[0]:
+                    first = found
+            return first if first is not _NEVER else _UNSEEN
+
+        return find
+
+
+_UNSEEN, _NEVER = (-1, -1), (1 << 62, -1)
+
+
+def _either(patterns: Iterable[str]) -> str:
+    """One pattern for all of these."""
+    return "|".join(f"(?:{pattern})" for pattern in patterns)
+
+
 def _seeker(pattern: str, *, capture: bool = False) -> Any:
     """RE2's own match function for a pattern: where to begin, in what, from where to where; ends, or (-1, -1)."""
     return re2.compile(pattern.encode(), options(capture=capture))._regexp.Match  # noqa: SLF001
@@ -204,12 +306,23 @@ def _needs(kinds: Sequence[Kind]) -> tuple[bytes, ...]:
     return _AT[found[1]] if found else ()
 
 
-def _flat(pattern: str) -> str:
-    """A pattern with an x for each class and each group."""
-    pattern, before = _CLASS.sub("x", pattern), ""
+def _flat(pattern: str, sign: str = "x") -> str:
+    """A pattern with a sign for each class and each group."""
+    pattern, before = _CLASS.sub(sign, pattern), ""
     while pattern != before:
-        pattern, before = _BRACKETED.sub("x", pattern), pattern
+        pattern, before = _BRACKETED.sub(sign, pattern), pattern
     return pattern
+
+
+_OPEN_ENDED = re.compile(r"\\[bdws]|[^\\]?(?:\{[^}]*\}|[?*+])|\0")
+
+
+def _sign(pattern: str) -> bytes:
+    """The longest run of signs that each match of a pattern holds as it is; empty if it has alternatives."""
+    flat = _flat(pattern, "\0")
+    if "|" in flat:
+        return b""
+    return max(_OPEN_ENDED.sub("\0", flat).replace("\\", "").split("\0"), key=len).encode()
 
 
 def _whole(data: bytes, start: int, end: int) -> tuple[int, int]:
@@ -271,7 +384,7 @@ class Scanner:
         folded: Mapping[str, str] | None = None,
         allowed: Iterable[str] = (),
     ) -> None:
-        self._passes = _passes(tuple(kinds))
+        self._passes, self._leads = _passes(tuple(kinds))
         self.rank: Mapping[str, int] = {KNOWN: -1} | {kind.name: place for place, kind in enumerate(kinds)}
         """Which kind wins where two want the same characters: the lower figure."""
         self._known = [values for values in (_Values(known or {}), _Values(folded or {}, fold=True)) if values]
@@ -297,8 +410,8 @@ class Scanner:
     def _look(self, text: str, due: float) -> list[Span]:
         data = text.encode("utf-8", "surrogatepass")
         found: list[_Found] = []
-        for each in self._passes:
-            each.run(data, found, due)
+        for each, places in zip(self._passes, self._leads.within(data), strict=True):
+            each.run(data, found, due, places)
         if not found and not self._known:
             return []
         if len(data) != len(text):
@@ -312,12 +425,13 @@ class Scanner:
 
 
 @lru_cache(maxsize=4)
-def _passes(kinds: tuple[Kind, ...]) -> tuple[_Pass, ...]:
-    """The passes of a table; compiled once, since only lists differ from one scanner to the next."""
+def _passes(kinds: tuple[Kind, ...]) -> tuple[tuple[_Pass, ...], Leads]:
+    """The passes of a table, and what they look for first; made once, since only lists differ between scanners."""
     families: dict[str, list[Kind]] = {}
     for kind in kinds:
         families.setdefault(kind.family, []).append(kind)
-    return tuple(_Pass(family) for family in families.values())
+    passes = tuple(_Pass(family) for family in families.values())
+    return passes, Leads([each.words for each in passes])
 
 
 class _Values:

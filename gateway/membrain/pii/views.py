@@ -20,7 +20,7 @@ import re2  # type: ignore[import-untyped]  # the package ships no types
 from membrain.pii import encodings, escapes
 from membrain.pii.confusables import LOOKALIKES, STYLED, UNSEEN, DisguisedLetters, character_class, digit_ranges
 from membrain.pii.kinds import Span
-from membrain.pii.scan import DetectionFailed
+from membrain.pii.scan import DetectionFailed, Together
 
 Look = Callable[[str], Sequence[Span]]
 """What finds values in a text: spans in its characters, in any order."""
@@ -106,7 +106,6 @@ _TELLING = (
 """What the name of a secret holds: in JSON within JSON, only its quotes are worth undoing where nothing else is."""
 
 _IN_ASCII = (
-    encodings.CANDIDATE,
     r"(?:%(?:[2-7][0-9A-Fa-f]|[C-Fc-f][0-9A-Fa-f]%[89ABab][0-9A-Fa-f]|u[0-9a-fA-F]{4}))+",
     r"(?:&(?:\#(?:[0-9]{2,10};?|[0-9];|[xX](?:[0-9a-fA-F]{2,8};?|[0-9a-fA-F];))|[A-Za-z][A-Za-z0-9]{1,31};))+",
     r"(?:\\+(?:u[0-9a-fA-F]{4}|u\{[0-9a-fA-F]|U000[0-9a-fA-F]|x[0-9A-Fa-f]{2}))+",
@@ -128,7 +127,6 @@ _BEYOND_ASCII = (
     f"[{_LETTERS}](?:[._+-]?[A-Za-z0-9@]{{1,8}}[{_LETTERS}])*[._+-]?[A-Za-z0-9@]",
     f"[A-Za-z0-9@][._+-]?[{_LETTERS}](?:[._+-]?[A-Za-z0-9@]{{1,8}}[{_LETTERS}])*",
 )
-_ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED  # noqa: SLF001  # as in `scan`: the wrapper's objects cost more than the search
 _INNER = bytes(range(0x80, 0xC0))
 
 
@@ -136,12 +134,14 @@ def _search_for(patterns: Sequence[str]) -> Callable[..., Sequence[tuple[int, in
     options = re2.Options()
     options.never_capture = True
     options.max_mem = 64 << 20
-    matches: Callable[..., Sequence[tuple[int, int]]] = re2.compile("|".join(patterns), options)._regexp.Match  # noqa: SLF001
+    matches: Callable[..., Sequence[tuple[int, int]]] = re2.compile("|".join(patterns), options)._regexp.Match  # noqa: SLF001  # as in `scan`
     return matches
 
 
-_ASCII_SEARCH = _search_for(_IN_ASCII)
-_SEARCH = _search_for((*_IN_ASCII, *_BEYOND_ASCII))
+_RUNS = _search_for([encodings.CANDIDATE])
+_ASCII_SEARCH, _SEARCH = (
+    Together([_RUNS, _search_for(patterns)]) for patterns in (_IN_ASCII, (*_IN_ASCII, *_BEYOND_ASCII))
+)
 
 
 class _Signs:
@@ -150,19 +150,17 @@ class _Signs:
     Who iterates may set `onward`, to hear of nothing before it.
     """
 
-    __slots__ = ("_byte", "_character", "_data", "_place", "_plain", "_search", "onward")
+    __slots__ = ("_byte", "_character", "_data", "_find", "_place", "_plain", "onward")
 
     def __init__(self, text: str) -> None:
         self._plain = text.isascii()
         self._data = text.encode("utf-8", "surrogatepass")
-        self._search = _ASCII_SEARCH if self._plain else _SEARCH
+        self._find = (_ASCII_SEARCH if self._plain else _SEARCH).over(self._data)
         self._place = self._byte = self._character = self.onward = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        data, size, search = self._data, len(self._data), self._search
         while True:
-            place = max(self._place, self.onward) if self._plain else self._place
-            start, self._place = search(_ANYWHERE, data, place, size)[0]
+            start, self._place = self._find(max(self._place, self.onward) if self._plain else self._place)
             if start < 0:
                 return
             found = (start, self._place) if self._plain else self._in_characters(start, self._place)

@@ -13,6 +13,7 @@ from membrain import sse
 from membrain.dialects import chat as words
 from membrain.dialects import messages
 from membrain.dialects.base import Chunk
+from membrain.dialects.chat_to_messages import DEFAULT_MAX_TOKENS
 from membrain.egress import HOP_HEADER, Reply, Upstream
 from membrain.errors import ProviderFailed
 from membrain.providers.base import (
@@ -31,6 +32,11 @@ VERSION = "2023-06-01"
 _FORWARDED = (*FORWARDED["messages"], HOP_HEADER)
 
 
+def _limit(ask: Ask) -> dict[str, int]:
+    """The limit of the answer's length, if it is below what the translation says anyway."""
+    return ask.limit() if (ask.most_tokens or DEFAULT_MAX_TOKENS) < DEFAULT_MAX_TOKENS else {}
+
+
 class AnthropicProvider(NativeProvider):
     """Translates a chat request once, and each event of the answer as it arrives."""
 
@@ -46,7 +52,7 @@ class AnthropicProvider(NativeProvider):
     async def answer(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
         """One whole chunk, or chat events made of Anthropic's."""
         said = ask.said
-        body = messages.request_from_chat({**said.data, "model": ask.model})
+        body = messages.request_from_chat({**said.data, "model": ask.model, **_limit(ask)})
         headers = {name: ask.headers[name] for name in _FORWARDED if name in ask.headers}
         reply = await self._upstream.post(
             "/v1/messages", msgspec.json.encode(body), ask.passport, stream=said.stream, headers=headers

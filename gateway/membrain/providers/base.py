@@ -46,6 +46,12 @@ class Ask:
     passport: Passport
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of the caller's request, lower-case; a provider forwards those its upstream knows, and no other."""
+    most_tokens: int | None = None
+    """How long the answer may be, where the request does not say; None leaves that to the model."""
+
+    def limit(self, name: str = "max_tokens") -> dict[str, int]:
+        """`most_tokens` as the member of a request that is called *name* there; none where there is no such limit."""
+        return {} if self.most_tokens is None else {name: self.most_tokens}
 
 
 class BaseProvider(ABC):
@@ -106,7 +112,7 @@ class BaseProvider(ABC):
 
     async def answer(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
         """The answer in chat's words: one whole chunk, or the events of a stream without their `[DONE]`."""
-        data = {**ask.said.data, "model": ask.model}
+        data = {**ask.said.data, "model": ask.model, **ask.limit()}
         request = _asked(data)
         hide = not chat_dialect.wants_usage(ask.said)
         try:

@@ -519,7 +519,7 @@ class ClaudeCLIProvider(NativeProvider):
     async def answer(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
         """One whole chunk, or chat events as they come, without `[DONE]`."""
         self._egress.permit(self.name, ask.passport)
-        orders = _orders(ask.said.data, self._named(ask.model))
+        orders = _orders({**ask.said.data, **ask.limit()}, self._named(ask.model))
         reader = _Reader(orders)
         async with aclosing(self._pieces(orders, reader, stream=ask.said.stream)) as pieces:
             if not ask.said.stream:

@@ -138,7 +138,7 @@ class LiteLLMProvider(NativeProvider):
         data = ask.said.data
         check_model(ask.model)
         check_body(data)
-        params = {name: value for name, value in data.items() if name != "model" and value is not None}
+        params = {name: value for name, value in data.items() if name != "model" and value is not None} | ask.limit()
         if ask.said.stream:
             given = data.get("stream_options")
             params["stream_options"] = {**(given if isinstance(given, dict) else {}), "include_usage": True}

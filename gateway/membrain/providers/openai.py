@@ -25,6 +25,10 @@ from membrain.records import ProviderState
 
 _FORWARDED = (*FORWARDED["chat"], HOP_HEADER)
 
+_LENGTH = {"openai": "max_completion_tokens"}
+"""What a provider calls the length of an answer, where that is not the older `max_tokens`, which is all that most know;
+OpenAI's own newer models refuse it."""
+
 
 class OpenAIProvider(NativeProvider):
     """Hands the caller's bytes to `/chat/completions` and the upstream's bytes back."""
@@ -49,7 +53,7 @@ class OpenAIProvider(NativeProvider):
         said = ask.said
         reply = await self._upstream.post(
             "/chat/completions",
-            words.request_body(said, self.own_name(ask.model)),
+            words.request_body(said, self.own_name(ask.model), ask.limit(_LENGTH.get(self.name, "max_tokens"))),
             ask.passport,
             stream=said.stream,
             headers={name: ask.headers[name] for name in _FORWARDED if name in ask.headers},

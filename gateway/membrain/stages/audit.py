@@ -17,16 +17,34 @@ from membrain.records import AuditRecord, Outcome, Step
 from membrain.stores.base import AuditLog
 
 
+def _unknown(id: str) -> bytes | None:  # noqa: ARG001  # nothing is known of any
+    return None
+
+
 class Audit(Stage):
     """Writes what happened; never what was said."""
 
     name: ClassVar[str] = "audit"
 
-    def __init__(self, log: AuditLog, live: Live, clean: Callable[[str], str] = str) -> None:
-        """*clean* gives a name that a caller chose as it may be put on record."""
+    def __init__(
+        self,
+        log: AuditLog,
+        live: Live,
+        clean: Callable[[str], str] = str,
+        sent: Callable[[str], bytes | None] = _unknown,
+        *,
+        keep: bool = False,
+    ) -> None:
+        """*clean* gives a name that a caller chose as it may be put on record.
+
+        *sent* gives what was handed to the provider in an exchange, by its id; None if nothing was. Told to *keep* it,
+        the log keeps it for some days, but never what a model on this machine was asked with nothing masked.
+        """
         self._log = log
         self._live = live
         self._clean = clean
+        self._sent = sent
+        self.keep = keep
 
     async def enter(self, exchange: Exchange) -> None:
         self._live.began()
@@ -35,7 +53,8 @@ class Audit(Stage):
     async def leave(self, exchange: Exchange) -> None:
         record = outcome_of(exchange, self._clean)
         try:
-            await self._log.conclude(record)
+            sent = None if exchange.stayed else self._sent(exchange.id)
+            await self._log.conclude(record, sent=sent, keep=self.keep)
         finally:
             _heard(exchange.written)
             self._live.ended()
@@ -78,7 +97,7 @@ def outcome_of(exchange: Exchange, clean: Callable[[str], str] = str) -> AuditRe
         tier=(exchange.decision.tier if exchange.decision else None) or (clean(hints.tier) if hints.tier else None),
         caller=caller.name,
         key_id=caller.key_id,
-        project=caller.project,
+        project=caller.project if caller.key_id else clean(caller.project),
         user=clean(exchange.user),
         answered_model=exchange.answered_model,
         provider=exchange.provider,

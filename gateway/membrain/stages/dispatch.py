@@ -179,7 +179,9 @@ class Dispatch(Stage):
         own = exchange.own if candidate.local else None
         private = exchange.hints.private or own is not None
         passport = Passport(exchange.id, written=True, looked=exchange.looked, private=private)
-        return provider.answer(Ask(own or exchange.said, candidate.model, passport, exchange.forwarded))
+        return provider.answer(
+            Ask(own or exchange.said, candidate.model, passport, exchange.forwarded, exchange.most_tokens)
+        )
 
     def _cost(self, exchange: Exchange, tokens: Tokens) -> int | None:
         if exchange.local:
@@ -196,7 +198,7 @@ def allowed(decision: Decision, models: tuple[str, ...]) -> Decision:
     if not models:
         return decision
     candidates = tuple(
-        each if not each.kept or _named(each.model, models) else replace(each, kept=False, reason=_NOT_ALLOWED)
+        each if not each.kept or may_ask(each.model, models) else replace(each, kept=False, reason=_NOT_ALLOWED)
         for each in decision.candidates
     )
     narrowed = replace(decision, candidates=candidates)
@@ -208,7 +210,8 @@ def allowed(decision: Decision, models: tuple[str, ...]) -> Decision:
 _NOT_ALLOWED = "this client key may not ask it"
 
 
-def _named(model: str, patterns: tuple[str, ...]) -> bool:
+def may_ask(model: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a key for what *patterns* name may ask *model*; letters in either case."""
     return any(fnmatchcase(model.lower(), pattern.lower()) for pattern in patterns)
 
 

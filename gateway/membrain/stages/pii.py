@@ -135,6 +135,13 @@ class Pii(Stage):
         await self._confirm(exchange, found)
         exchange.looked = True
 
+    async def is_private(self, project: str, texts: Iterable[str]) -> bool:
+        """Whether the policy of *project* minds anything in *texts*. Any error means that nobody knows."""
+        guard = self._guard or await self.ready()
+        policy = guard.policies.of(project)
+        found = await _scanned(texts, guard)
+        return any(policy.mode(span) is not Mode.PASS for spans in found.values() for span in spans)
+
     async def preview(self, said: Said, project: str) -> Preview:
         """What would be done about *said*, if somebody of *project* asked it; nothing is done."""
         guard = self._guard or await self.ready()
@@ -170,7 +177,7 @@ class Pii(Stage):
         return Chunk(exchange.back.rest())
 
     async def leave(self, exchange: Exchange) -> None:
-        if exchange.attempts or exchange.decision is not None:
+        if exchange.handed_over:
             self._sent.keep(exchange.id, exchange.said.body)
         back = exchange.back
         if exchange.stayed:

@@ -57,8 +57,12 @@ def client_keys(database: sqlite3.Connection) -> None:
 
 
 def rights(database: sqlite3.Connection) -> None:
-    """What each client key may, as JSON: a right that is added needs no migration."""
+    """What each client key may, as JSON: a right that is added needs no migration. And what rotations leave."""
     database.execute("ALTER TABLE client_keys ADD COLUMN rights TEXT NOT NULL DEFAULT '{}'")
+    database.execute(
+        "CREATE TABLE former_keys (digest TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL, until TEXT NOT NULL)"
+        " WITHOUT ROWID"
+    )
 
 
 def ledger(database: sqlite3.Connection) -> None:
@@ -90,6 +94,74 @@ def answers(database: sqlite3.Connection) -> None:
         " facts TEXT NOT NULL) WITHOUT ROWID"
     )
     database.execute("CREATE INDEX answers_used ON answers (used)")
+    database.execute("CREATE INDEX answers_at ON answers (at)")
+    # How many bytes there are: summing them up anew would cost each answer a look at all others.
+    database.execute("CREATE TABLE answers_held (bytes INTEGER NOT NULL)")
+    database.execute("INSERT INTO answers_held VALUES (0)")
+    database.execute(
+        "CREATE TRIGGER answers_come AFTER INSERT ON answers BEGIN"
+        " UPDATE answers_held SET bytes = bytes + new.size; END"
+    )
+    database.execute(
+        "CREATE TRIGGER answers_go AFTER DELETE ON answers BEGIN UPDATE answers_held SET bytes = bytes - old.size; END"
+    )
+
+
+def chain(database: sqlite3.Connection) -> None:
+    """The entries, each sealed over the one before; `exchanges` becomes their index, and is made anew from them.
+
+    `seq` of an exchange is its first entry, `entry` its latest, whose text is what people are shown. What is carried
+    over is sealed by whoever has the key, at the next start.
+    """
+    database.execute("PRAGMA secure_delete = ON")
+    database.execute(
+        "CREATE TABLE entries (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL,"
+        " salt BLOB, body TEXT, digest BLOB, seal BLOB, erased INTEGER)"
+    )
+    database.execute(CARRIED_OVER)
+    database.execute("ALTER TABLE exchanges RENAME TO earlier")
+    for index in ("exchanges_id", "exchanges_at", "exchanges_open"):
+        database.execute(f"DROP INDEX {index}")
+    database.execute(
+        "CREATE TABLE exchanges (seq INTEGER PRIMARY KEY, entry INTEGER NOT NULL, id TEXT NOT NULL,"
+        " at INTEGER NOT NULL, instance TEXT NOT NULL, outcome TEXT NOT NULL, model TEXT NOT NULL,"
+        " answered_model TEXT, provider TEXT,"
+        " caller TEXT NOT NULL, key_id TEXT, project TEXT NOT NULL, user TEXT NOT NULL, ms REAL, prompt_tokens INTEGER,"
+        " completion_tokens INTEGER, cost_micros INTEGER, saved_micros INTEGER, cached INTEGER NOT NULL,"
+        " pii_findings_count INTEGER NOT NULL, pii_labels TEXT NOT NULL)"
+    )
+    database.execute(
+        "INSERT INTO exchanges SELECT e.seq, e.seq, o.id, o.at, o.instance, o.outcome, o.model, o.answered_model,"
+        " o.provider, o.caller, o.key_id, o.project, coalesce(json_extract(e.body, '$.user'), ''), o.ms,"
+        " o.prompt_tokens, o.completion_tokens, o.cost_micros, json_extract(e.body, '$.saved_micros'), o.cached,"
+        " o.pii_findings_count, o.pii_labels FROM earlier AS o JOIN entries AS e ON e.id = o.id ORDER BY e.seq"
+    )
+    database.execute("CREATE UNIQUE INDEX exchanges_id ON exchanges (id)")
+    database.execute("CREATE INDEX exchanges_at ON exchanges (at)")
+    database.execute("CREATE INDEX exchanges_open ON exchanges (instance) WHERE outcome = 'open'")
+    database.execute("DROP TABLE earlier")
+    database.execute("DROP TABLE details")
+
+
+CARRIED_OVER = """
+INSERT INTO entries (seq, kind, id, at, body)
+SELECT row_number() OVER (ORDER BY seq),
+       CASE outcome WHEN 'open' THEN 'intent' WHEN 'interrupted' THEN 'interrupted' ELSE 'outcome' END, id, at,
+       json_patch(json_patch('{"user":""}', coalesce(detail, opening)), json_object(
+           'id', id, 'instance', instance, 'outcome', outcome, 'model', model, 'answered_model', answered_model,
+           'provider', provider, 'caller', caller, 'key_id', key_id, 'project', project, 'ms', ms,
+           'prompt_tokens', prompt_tokens, 'completion_tokens', completion_tokens, 'cost_micros', cost_micros,
+           'cached', json(iif(cached, 'true', 'false')), 'pii_findings_count', pii_findings_count,
+           'pii_labels', json(pii_labels)))
+FROM exchanges LEFT JOIN details USING (seq) ORDER BY seq
+"""
+"""Every exchange as one entry. The patch leaves out what is null, which is what a text without it says."""
+
+
+def wires(database: sqlite3.Connection) -> None:
+    """What left, with placeholders for what is private, for as many days as were asked for; packed by zlib."""
+    database.execute("CREATE TABLE wires (id TEXT NOT NULL PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL)")
+    database.execute("CREATE INDEX wires_at ON wires (at)")
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
@@ -99,6 +171,8 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     ledger,
     hits,
     answers,
+    chain,
+    wires,
 )
 
 

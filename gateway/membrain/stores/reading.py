@@ -9,14 +9,14 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from membrain.errors import BadRequest, MembrainError, NotFound
+from membrain.errors import AuditUnavailable, BadRequest, MembrainError, NotFound
 from membrain.records import AuditRecord
 from membrain.stores.base import ANY, MOST, NEWEST, AuditQuery, Records, Tally, Totals
 from membrain.stores.database import AUDIT, connect_reader, guard
@@ -33,7 +33,7 @@ COLUMNS = [
     *("id", "outcome", "model", "answered_model", "provider", "caller", "key_id", "project", "ms"),
     *("prompt_tokens", "completion_tokens", "cost_micros", "cached", "pii_findings_count", "pii_labels"),
 ]
-"""The fields of a record that have a column; all others are JSON."""
+"""The fields of a record that have a column to filter or sum by. What is shown comes from the sealed text."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -76,12 +76,11 @@ CONDITIONS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "min_cost_micros": ("cost_micros >= :min_cost_micros", _same),
     "slower_ms": ("ms > :slower_ms", _same),
     "key_id": ("key_id = :key_id", _same),
+    "user": ("user = :user", _same),
+    "id": ("id = :id", _same),
 }
 
-SELECT = (
-    f"SELECT {', '.join(COLUMNS)}, coalesce(detail, opening)"  # noqa: S608  # the names above, nobody's words
-    " FROM exchanges LEFT JOIN details USING (seq)"
-)
+SELECT = "SELECT (SELECT body FROM entries WHERE entries.seq = exchanges.entry) FROM exchanges"
 
 TOTALS = """
 SELECT coalesce(provider, ''), count(*), total(prompt_tokens), total(completion_tokens), total(cost_micros),
@@ -105,19 +104,20 @@ class SqliteReader:
         if not 1 <= query.limit <= MOST:
             raise BadRequest(f"One may ask for 1 to {MOST:,} exchanges.", param="limit")
         with self._asking() as database:
-            where, parameters = _condition(database, query)
+            where, parameters = condition(database, query)
             order = "ASC" if query.after is not None else "DESC"
             rows = database.execute(
                 f"{SELECT} {where} ORDER BY seq {order} LIMIT :limit", parameters | {"limit": query.limit}
             ).fetchall()
-        found = [_record(row) for row in rows]
+        found = [_record(body) for (body,) in rows]
         return found[::-1] if query.after is not None else found
 
     def get(self, id_prefix: str) -> AuditRecord:
         """The one exchange whose id starts so."""
         with self._asking() as database:
             seq = _find(database, id_prefix)
-            return _record(database.execute(f"{SELECT} WHERE seq = ?", (seq,)).fetchone())
+            (body,) = database.execute(f"{SELECT} WHERE seq = ?", (seq,)).fetchone()
+        return _record(body)
 
     def totals(self, since: datetime | None = None, key_id: str | None = None) -> Totals:
         """What all exchanges that arrived since then come to."""
@@ -155,7 +155,7 @@ class SqliteReader:
                 database.close()
 
 
-def _condition(database: sqlite3.Connection, query: AuditQuery) -> tuple[str, dict[str, Any]]:
+def condition(database: sqlite3.Connection, query: AuditQuery) -> tuple[str, dict[str, Any]]:
     """The WHERE clause of a question, and its parameters."""
     parts: list[str] = []
     parameters: dict[str, Any] = {}
@@ -191,10 +191,8 @@ def _find(database: sqlite3.Connection, id_prefix: str) -> int:
     return int(seq)
 
 
-def _record(row: Iterable[Any]) -> AuditRecord:
-    """A row as the record that was written."""
-    *values, rest = row
-    found = dict(zip(COLUMNS, values, strict=True))
-    found["cached"] = bool(found["cached"])
-    found["pii_labels"] = json.loads(found["pii_labels"])
-    return AuditRecord.from_dict(json.loads(rest) | found)
+def _record(body: str | None) -> AuditRecord:
+    """An entry's text as the record that was written."""
+    if body is None:
+        raise AuditUnavailable("The audit cannot be read: an entry is missing.", hint="Look: membrain audit verify")
+    return AuditRecord.from_dict(json.loads(body))

@@ -8,6 +8,7 @@ what it writes: a job is a function of the connection.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections import defaultdict
@@ -17,10 +18,15 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from membrain.errors import MembrainError
-from membrain.stores.database import AUDIT, Durability, Subject, connect, guard, is_environment
+from membrain.stores.database import AUDIT, DOCTOR, Durability, Subject, connect, guard, is_environment
+
+log = logging.getLogger("membrain.stores")
 
 Work = Callable[[sqlite3.Connection, Any], Any]
 """Writes an argument. May run again after a rollback, so it changes nothing but the database."""
+
+AtCommit = Callable[[sqlite3.Connection], Callable[[], None] | None]
+"""Looks at a transaction that is about to be committed, and gives what is to be done after it."""
 
 MOST = 512
 """Jobs in one transaction."""
@@ -70,9 +76,20 @@ class Writer:
     In a forked child there is no thread, and every job fails at once.
     """
 
-    def __init__(self, path: Path, durability: Durability = "process") -> None:
-        """Open the file (Misconfigured when that is impossible) and start."""
+    def __init__(
+        self,
+        path: Path,
+        durability: Durability = "process",
+        at_commit: AtCommit | None = None,
+    ) -> None:
+        """Open the file (Misconfigured when that is impossible) and start.
+
+        *at_commit* is called in the thread at the end of each transaction; what it gives back is called once that is
+        committed, before those who wait are told. If either fails, so do all of that transaction, even if it stands:
+        nobody is to rely on what could not be seen through.
+        """
         self.fault: str | None = None
+        self._at_commit = at_commit
         self._path = path
         self._durability: Durability = durability
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -121,16 +138,41 @@ class Writer:
     # What follows runs in the thread.
 
     def _run(self) -> None:
-        while not self._ending:
-            jobs = self._take()
-            if jobs:
-                self._write(jobs)
-                self._settle(jobs)
-                self._unsaved += len(jobs)
-                if self._unsaved >= RUSH:
-                    self._checkpoint()
-        if self._database is not None:
-            self._database.close()
+        try:
+            while not self._ending:
+                jobs = self._take()
+                if jobs:
+                    self._see_through(jobs)
+            self._drop()
+        finally:
+            self._abandon()
+
+    def _see_through(self, jobs: list[Job]) -> None:
+        """Write, and tell those who wait: also what should be impossible must leave nobody waiting."""
+        try:
+            self._write(jobs)
+        except Exception as fault:  # noqa: BLE001  # likewise
+            log.error("the writer stumbled (%s), so what it had at hand is refused", type(fault).__name__)
+            for job in jobs:
+                job.error = _broken()
+            self.fault = _broken().message
+            self._drop()
+        self._settle(jobs)
+        self._unsaved += len(jobs)
+        if self._unsaved >= RUSH:
+            self._checkpoint()
+
+    def _abandon(self) -> None:
+        """At the thread's end: nobody waits for it any more. After a `close`, nobody does."""
+        with self._lock:
+            self._closed = True
+        left = []
+        while not self._queue.empty():
+            job = self._queue.get()
+            if job is not None:
+                job.error = _broken()
+                left.append(job)
+        self._settle(left)
 
     def _take(self, most: int = MOST) -> list[Job]:
         """Wait for a job, then take all that came with it."""
@@ -157,23 +199,30 @@ class Writer:
         """One transaction for all. If one job spoils it, once more, each behind a savepoint of its own."""
         try:
             try:
-                self._transact(jobs, _run_plainly)
+                afterwards = self._transact(jobs, _run_plainly)
             except Spoiled:
-                self._transact(jobs, _run_apart)
+                afterwards = self._transact(jobs, _run_apart)
+            if afterwards is not None:
+                afterwards()
             self.fault = None
         except Exception as fault:  # noqa: BLE001  # whatever it was, those who wait must hear of it
             self._give_up(jobs, fault)
 
-    def _transact(self, jobs: list[Job], run: Callable[[sqlite3.Connection, list[Job]], None]) -> None:
+    def _transact(
+        self, jobs: list[Job], run: Callable[[sqlite3.Connection, list[Job]], None]
+    ) -> Callable[[], None] | None:
+        """One transaction; gives what is to be done after it."""
         database = self._current()
         database.execute("BEGIN IMMEDIATE")
         try:
             run(database, jobs)
+            afterwards = self._at_commit(database) if self._at_commit is not None else None
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise
+        return afterwards
 
     def _current(self) -> sqlite3.Connection:
         """The connection, opened anew after a fault, or when the file it had was moved or deleted."""
@@ -186,6 +235,7 @@ class Writer:
     def _connect(self) -> sqlite3.Connection:
         database = connect(self._path, self._durability)
         database.execute("PRAGMA wal_autocheckpoint = 0")
+        database.execute("PRAGMA secure_delete = ON")  # nothing that is erased later may stand in some free corner
         self._file = _identity(self._path)
         return database
 
@@ -248,6 +298,10 @@ def _refusal(subject: Subject, fault: Exception) -> MembrainError:
     if isinstance(fault, MembrainError):
         return subject.error(fault.message, hint=fault.hint)
     return guard(subject, "written", fault)
+
+
+def _broken() -> MembrainError:
+    return AUDIT.fails("written", "something in the gateway broke", DOCTOR)
 
 
 def _resolve(jobs: list[Job]) -> None:

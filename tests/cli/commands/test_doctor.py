@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from membrain.heads import head_file
 from membrain.places import Places
 from membrain_cli import daemon
 from membrain_cli.commands import doctor
 from membrain_cli.commands.doctor import Finding, Patient
 from membrain_cli.console import Console, Exit
 from tests.cli.shell import Screen, invoke, membrain
+from tests.cli.trails import exchange, tampered, written
 from tests.served import Served
 from tests.sink import Reply, Sink
 
@@ -143,13 +148,139 @@ def test_a_machine_without_a_keyring_is_told(environ: dict[str, str]) -> None:
     assert '"name": "keyring", "words": "this machine has none"' in ran.out
 
 
-def test_a_damaged_store_is_broken(served: Served, beside: dict[str, str]) -> None:
-    served.chat("one")
-    served.stop()
-    path = Places.find(beside).database
-    assert only(doctor.store, beside).state == "fine"
+@pytest.fixture
+def path(environ: dict[str, str]) -> Path:
+    """A store with something on record."""
+    written(environ, exchange(), exchange())
+    return Places.find(environ).database
+
+
+def test_a_damaged_store_is_broken(path: Path, environ: dict[str, str]) -> None:
+    assert only(doctor.store, environ).state == "fine"
     path.write_bytes(path.read_bytes()[:100] + os.urandom(4000))
-    assert only(doctor.store, beside).state == "broken"
+    finding = only(doctor.store, environ)
+    assert (finding.state, finding.words[:8]) == ("broken", "damaged:")
+    assert finding.remedy == f"mv {path} {path}.damaged && membrain restart"
+
+
+@pytest.mark.usefixtures("path")
+def test_a_store_in_use_is_fine(served: Served, beside: dict[str, str]) -> None:
+    served.chat("one")
+    assert only(doctor.store, beside).state == "fine"
+
+
+def test_a_locked_store_is_broken(path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PATIENCE", 0.05)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        finding = only(doctor.store, environ)
+    assert (finding.state, finding.remedy) == ("broken", f"lsof {path}")
+    assert finding.words.startswith("another program has held it")
+    assert only(doctor.store, environ).state == "fine"
+
+
+def test_a_read_only_store_is_broken(path: Path, environ: dict[str, str]) -> None:
+    """In a process that no longer may what root may."""
+    path.chmod(0o400)
+    path.parent.chmod(0o500)
+    with as_somebody(path):
+        finding = only(doctor.store, environ)
+    assert (finding.state, finding.words) == ("broken", "its file is read-only, so nothing is let out")
+    assert finding.remedy == f"chmod u+w {path}"
+
+
+@contextmanager
+def as_somebody(path: Path) -> Iterator[None]:
+    """This process, and the folder of *path*, belong to an ordinary user; for root, who may write everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for each in (path.parent, *path.parent.iterdir()):
+        os.chown(each, 1234, 1234)
+    shut = {each: mode for each in path.parent.parents if (mode := each.stat().st_mode) & 0o011 != 0o011}
+    for folder, mode in shut.items():
+        folder.chmod(mode | 0o011)
+    os.seteuid(1234)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        for folder, mode in shut.items():
+            folder.chmod(mode)
+
+
+@pytest.mark.parametrize(
+    ("free", "state", "words"),
+    [
+        (0, "broken", "the disk is full, so nothing is let out"),
+        (12_000_000, "look", "only 12 MB are left on its disk"),
+        (10**12, "fine", "0.1 MB, sound"),
+    ],
+)
+def test_a_disk_with_no_room_is_told(
+    free: int, state: str, words: str, path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+    finding = only(doctor.store, environ)
+    assert (finding.state, finding.words) == (state, words)
+
+
+@pytest.mark.usefixtures("path")
+def test_a_gateway_that_cannot_write_says_why(environ: dict[str, str]) -> None:
+    someone = patient(environ)
+    said = {"store": "The audit cannot be written: the disk is full."}
+    someone.reach.running = daemon.Running(1, "127.0.0.1", 1, "", "", "", said)
+    (finding,) = doctor.store(someone)
+    assert finding == Finding("broken", "store", "The audit cannot be written: the disk is full", "membrain logs")
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR | 1 << 8, sqlite3.SQLITE_CANTOPEN, 9999])
+def test_every_fault_of_a_store_has_words_and_a_remedy(code: int, path: Path) -> None:
+    finding = doctor.unusable(path, code, "it said so")
+    assert finding.state == "broken"
+    assert finding.words
+    assert str(path.parent) in finding.remedy
+
+
+# --- the chain ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("path")
+def test_a_sound_chain_is_fine(environ: dict[str, str]) -> None:
+    assert only(doctor.trail, environ) == Finding("fine", "audit", "the last 2 records fit their seals")
+
+
+@pytest.mark.usefixtures("path")
+def test_a_chain_that_was_tampered_with_is_broken(environ: dict[str, str]) -> None:
+    tampered(environ, "UPDATE entries SET at = 0 WHERE seq = 2")
+    finding = only(doctor.trail, environ)
+    assert finding == Finding("broken", "audit", "Record 2 does not match its seal", "membrain audit verify")
+
+
+@pytest.mark.usefixtures("path")
+def test_a_chain_that_was_cut_off_is_broken(environ: dict[str, str]) -> None:
+    tampered(environ, "DELETE FROM entries WHERE seq = 2")
+    assert "record 2 was noted elsewhere" in only(doctor.trail, environ).words
+
+
+@pytest.mark.usefixtures("path")
+def test_a_chain_of_which_no_head_is_known_is_to_be_looked_at(environ: dict[str, str]) -> None:
+    head_file(Places.find(environ)).unlink()
+    assert only(doctor.trail, environ).state == "look"
+
+
+@pytest.mark.usefixtures("path")
+def test_a_chain_without_its_key_is_broken(environ: dict[str, str]) -> None:
+    places = Places.find(environ)
+    for each in (places.keys_file, places.data / "seal_key"):
+        each.unlink(missing_ok=True)
+    finding = only(doctor.trail, environ)
+    assert (finding.state, "key" in finding.words) == ("broken", True)
+
+
+def test_a_chain_that_cannot_be_read_is_broken(path: Path, environ: dict[str, str]) -> None:
+    path.write_bytes(b"no database" * 100)
+    assert only(doctor.trail, environ).state == "broken"
 
 
 # --- the gateway -------------------------------------------------------------------------------------------

@@ -269,6 +269,174 @@ def test_revoking_as_json(served: Served, beside: dict[str, str]) -> None:
     assert json.loads(invoke(["keys", "revoke", "aider", "--yes", "--json"], beside).out)["name"] == "aider"
 
 
+# --- limits, rotation --------------------------------------------------------------------------------------
+
+NARROW = [
+    *("--project", "web", "--scope", "ask", "--expires", "30d", "--model", "gpt-4o*", "--model", "claude-*"),
+    *("--budget-day", "2.00", "--budget-month", "$50", "--budget-total", "99.5", "--rpm", "60", "--tpm", "100000"),
+    *("--tier", "speed", "--private"),
+]
+
+
+@pytest.fixture(params=["beside", "environ"], ids=["up", "down"])
+def either(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of somebody whose gateway runs, or does not."""
+    found: dict[str, str] = request.getfixturevalue(request.param)
+    return found
+
+
+def test_a_key_is_issued_with_limits(either: dict[str, str]) -> None:
+    told = json.loads(invoke(["keys", "issue", "aider", *NARROW, "--json"], either).out)
+    days = datetime.fromisoformat(told["rights"].pop("expires")) - datetime.now(UTC)
+    assert timedelta(days=29, hours=23) < days < timedelta(days=30)
+    assert told["rights"] == {
+        "scopes": ["ask"],
+        "models": ["gpt-4o*", "claude-*"],
+        "budget": {"day": 2_000_000, "month": 50_000_000, "total": 99_500_000},
+        "rate": {"requests": 60, "tokens": 100_000},
+        "tier": "fast",
+        "private": True,
+    }
+    assert told["expired"] is False
+    (row,) = [key for key in Reach(either).client_keys() if key.name == "aider"]
+    assert row.rights.budget.day == 2_000_000
+
+
+def test_limits_and_ends_are_shown(environ: dict[str, str]) -> None:
+    invoke(["keys", "issue", "aider", *NARROW], environ)
+    invoke(["keys", "issue", "ci"], environ)
+    invoke(["keys", "issue", "old", "--expires", "1d"], environ)
+    later = datetime.now(UTC) + timedelta(days=2)
+    page = invoke(["keys"], {**environ, "COLUMNS": "200"}, tty=True, now=later).out.splitlines()
+    aider, limits, ci, old, over = page[-5:]
+    assert aider.endswith("   aider    project web      never used")
+    assert limits == (
+        " " * 18 + "$2.00 a day · $50.00 a month · $99.50 in all · 60 requests a minute · 100,000 tokens a minute"
+        " · only gpt-4o*, claude-* · tier fast · private · may ask · 27 days left"
+    )
+    assert ci.endswith("   ci       project default  never used")
+    assert old.endswith("   old      project default  never used")
+    assert over == " " * 18 + "expired"
+
+
+def test_limits_are_wrapped_where_the_terminal_is_narrow(environ: dict[str, str]) -> None:
+    invoke(["keys", "issue", "aider", *NARROW], environ)
+    page = invoke(["keys"], {**environ, "COLUMNS": "60"}, tty=True).out.splitlines()
+    limits = [line for line in page if line.startswith(" " * 18)]
+    assert len(limits) > 3
+    assert max(map(len, limits)) <= 60
+
+
+def test_programs_are_told_limits_too(environ: dict[str, str]) -> None:
+    invoke(["keys", "issue", "aider", "--expires", "2096-01-01T00:00:00Z"], environ)
+    (key,) = json.loads(invoke(["keys", "--json"], environ).out)["client_keys"]
+    assert (key["rights"]["expires"], key["expired"]) == ("2096-01-01T00:00:00Z", False)
+    line = invoke(["keys", "list"], environ).out.splitlines()[-1]
+    assert line.split("\t")[-1] == "2096-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--budget-day", "free"], "--budget-day must be dollars above 0"),
+        (["--budget-total", "0"], "--budget-total must be dollars above 0"),
+        (["--expires", "soon"], '"soon" is no time'),
+        (["--expires", "2020-01-01"], "a time to come"),
+        (["--scope", "root"], "No scope root. There are ask, read, admin."),
+        (["--tier", "turbo"], "No tier turbo."),
+        (["--rpm", "0"], "rpm"),
+        (["--tpm", "many"], "tpm"),
+    ],
+)
+def test_a_limit_that_is_none_makes_no_key(environ: dict[str, str], words: list[str], told: str) -> None:
+    ran = invoke(["keys", "issue", "aider", *words], environ)
+    assert (ran.status, ran.out) == (Exit.USAGE, "")
+    assert told in ran.err
+    assert Reach(environ).client_keys() == []
+
+
+def test_a_rotated_key_is_alone_on_stdout(either: dict[str, str]) -> None:
+    old = invoke(["keys", "issue", "aider", *NARROW], either).out
+    ran = invoke(["keys", "rotate", "aider"], either)
+    assert ran.err == ("This is aider's new key. It will not be shown again. The old one is refused from now on.\n")
+    assert ran.out.startswith("ck_live_")
+    assert ran.out != old
+    told = json.loads(invoke(["keys", "rotate", "aider", "--grace", "10m", "--json"], either).out)
+    assert told["key"].startswith("ck_live_")
+    assert told["rights"]["models"] == ["gpt-4o*", "claude-*"]
+    assert "digest" not in told
+
+
+def test_what_cannot_be_rotated_is_told(served: Served, beside: dict[str, str]) -> None:
+    for words, said in (
+        (["nobody"], "There is no such client key."),
+        (["this machine"], "This machine's own key stays as it is."),
+        (["nobody", "--grace", "ten"], '"ten" is no time'),
+    ):
+        ran = invoke(["keys", "rotate", *words], beside)
+        assert (bool(ran.status), ran.out) == (True, "")
+        assert said in ran.err
+
+
+def test_a_running_gateway_refuses_the_old_key_at_once(served: Served, beside: dict[str, str]) -> None:
+    """While others go on asking: no request that begins afterwards gets through."""
+
+    def verdict(key: str) -> int:
+        return served.post("/v1/chat/completions", ASKED, **{"x-api-key": key}).status
+
+    first = invoke(["keys", "issue", "aider"], beside).out.strip()
+    assert verdict(first) == 200
+    second = invoke(["keys", "rotate", "aider"], beside).out.strip()
+    assert (verdict(first), verdict(second)) == (401, 200)
+    third = invoke(["keys", "rotate", "aider", "--grace", "1h"], beside).out.strip()
+    assert (verdict(second), verdict(third)) == (200, 200)
+    assert invoke(["keys", "revoke", "aider", "--yes"], beside).status == 0
+    assert [verdict(key) for key in (first, second, third)] == [401, 401, 401]
+    log = served.assert_sound()
+    assert not any(key[8:] in log for key in (first, second, third))
+
+
+def test_what_happened_while_it_was_down_holds_when_it_is_up(served: Served, beside: dict[str, str]) -> None:
+    served.stop()
+    first = invoke(["keys", "issue", "aider", "--scope", "read"], beside).out.strip()
+    second = invoke(["keys", "rotate", "aider", "--grace", "1h"], beside).out.strip()
+    other = invoke(["keys", "issue", "other"], beside).out.strip()
+    third = invoke(["keys", "rotate", "other"], beside).out.strip()
+    served.start()
+    asked = [served.post("/v1/chat/completions", ASKED, **{"x-api-key": key}) for key in (first, second, other, third)]
+    assert [answer.status for answer in asked] == [403, 403, 401, 200]
+    assert asked[0].json()["error"]["code"] == "scope_missing"
+
+
+ASKED = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def test_what_a_key_cost_today_is_told(served: Served, beside: dict[str, str]) -> None:
+    key = invoke(["keys", "issue", "aider"], beside).out.strip()
+    assert served.post("/v1/chat/completions", ASKED, **{"x-api-key": key}).status == 200
+    lines = invoke(["keys"], beside, tty=True).out.splitlines()
+    (aider,) = [line for line in lines if "aider" in line]
+    assert aider.endswith(" today")
+    assert "     $" in aider
+    tomorrow = invoke(["keys"], beside, tty=True, now=datetime.now(UTC) + timedelta(days=1)).out
+    assert " today" not in tomorrow
+
+
+def test_no_key_is_an_argument_of_any_process_or_in_the_database(served: Served, beside: dict[str, str]) -> None:
+    """The commands take names; what they make goes to stdout alone."""
+    ran = [
+        membrain("keys", *words, environ=beside) for words in (["issue", "aider"], ["rotate", "aider", "--grace", "1h"])
+    ]
+    strings = [each.out.strip()[8:] for each in ran]
+    assert [len(each) for each in strings] == [32, 32]
+    assert not any(string in each.err for string in strings for each in ran)
+    kept = [path for path in Path(beside["MEMBRAIN_HOME"]).rglob("*") if path.is_file()]
+    assert any(path.suffix == ".db" for path in kept)
+    for string in strings:
+        assert not any(string.encode() in path.read_bytes() for path in kept)
+        assert string not in served.assert_sound()
+
+
 # --- showing -----------------------------------------------------------------------------------------------
 
 

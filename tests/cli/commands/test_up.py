@@ -388,6 +388,8 @@ def test_shares_that_are_nothing_are_left_out() -> None:
         up.today_facts({"exchanges": 1204, "cost_micros": 1_830_000, "cached": 0, "masked": 0})
         == "1,204 exchanges   $1.83"
     )
+    spent = {"exchanges": 2, "cost_micros": 1_830_000, "cached": 0, "masked": 0}
+    assert up.today_facts(spent, 5_000_000) == "2 exchanges   $1.83 of $5.00"
     assert up.today_facts({"exchanges": 100, "cost_micros": 0, "cached": 37, "masked": 63}) == (
         "100 exchanges   $0   37 % from cache   63 values masked"
     )

@@ -101,7 +101,7 @@ def test_a_page_of_another_site_is_told_nothing(served: Served, method: str, pat
 def test_a_key_that_was_issued_does_not_run_the_house(
     served: Served, keys: dict[str, dict[str, Any]], method: str, path: str
 ) -> None:
-    assert error_of(as_key(served, keys, "red", path, method)) == (403, "forbidden")
+    assert error_of(as_key(served, keys, "red", path, method)) == (403, "scope_missing")
 
 
 @pytest.mark.parametrize("path", READ)
@@ -227,13 +227,18 @@ def test_a_question_that_makes_no_sense_is_refused_by_name(served: Served, query
 @pytest.mark.parametrize(
     "text", ["' OR 1=1 --", '" OR 1=1', "%", "_", "*' --", "\\", "%25%25", "gpt-4o'); DROP TABLE exchanges;--"]
 )
-@pytest.mark.parametrize("name", ["model", "provider", "caller", "project", "outcome", "pii", "key_id"])
+@pytest.mark.parametrize("name", ["model", "provider", "caller", "project", "user", "pii", "key_id"])
 def test_no_filter_is_more_than_a_filter(served: Served, name: str, text: str) -> None:
     chat(served)
     answer = served.get(f"/api/audit?{name}={quote(text)}")
     assert answer.status == 200
     assert answer.json() == []
     assert served.audit(limit=1)
+
+
+def test_an_outcome_that_is_none_is_said_to_be_none(served: Served) -> None:
+    for text in ("' OR 1=1 --", "answer", "%"):
+        assert error_of(served.get(f"/api/audit?outcome={quote(text)}")) == (400, "invalid_request")
 
 
 def test_one_exchange_is_told_by_the_beginning_of_its_id(served: Served) -> None:

@@ -230,6 +230,35 @@ def test_a_key_may_come_in_three_headers(headers: dict[str, str], key: str | Non
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "fine"),
+    [
+        ("ck_live_1", "ck_live_1", True),
+        ("ck_live_1", "sk-of-a-provider", True),
+        ("ck_live_1", "ck_live_2", False),
+        ("sk-of-a-provider", "ck_live_2", False),
+        ("", "ck_live_2", False),
+    ],
+)
+@pytest.mark.parametrize(
+    "places",
+    [("x-membrain-api-key", "authorization"), ("x-membrain-api-key", "x-api-key"), ("authorization", "x-api-key")],
+)
+def test_behind_a_key_may_stand_anothers_but_not_a_second_one_of_ours(
+    places: tuple[str, str], first: str, second: str, fine: bool
+) -> None:
+    headers = {
+        name: f"Bearer {key}" if name == "authorization" else key
+        for name, key in zip(places, (first, second), strict=True)
+    }
+    if fine:
+        assert credential_of(headers) == first
+        return
+    with pytest.raises(BadRequest) as refused:
+        credential_of(headers)
+    assert "ck_live_2" not in refused.value.sentence
+
+
+@pytest.mark.parametrize(
     "name", ["x-membrain-privat", "x_membrain_private", "x-membrain-", "x-membrain", "x-membrain_tier"]
 )
 def test_a_misspelt_header_of_ours_is_refused(name: str) -> None:

@@ -15,6 +15,7 @@ from membrain.api.guard import Guard
 from membrain.errors import BadRequest, Unauthorized
 from membrain.holds import Context, Hold, HoldAmbiguous, HoldDecided, HoldNotFound, Holds, Verdict
 from membrain.records import Caller
+from membrain.stages.auth import demand
 
 pytestmark = pytest.mark.anyio
 
@@ -34,10 +35,11 @@ class Hall:
         self.now = 100.0
         self.holds = Holds(monotonic=lambda: self.now)
 
-    def identify(self, credential: str | None, _: object) -> Caller:
+    def identify(self, credential: str | None, _: object, project: str, scopes: tuple[str, ...]) -> Caller:
         known = PEOPLE.get(f"Bearer {credential}".encode())
         if known is None:
             raise Unauthorized("This client key is not known here.")
+        demand(known, *scopes)
         return known
 
     @asynccontextmanager
@@ -211,7 +213,7 @@ async def test_a_hold_that_is_not_the_one_is_an_error_of_its_own(
 )
 @pytest.mark.parametrize(
     ("key", "status", "code"),
-    [(b"Bearer red", 403, "forbidden"), (b"Bearer wrong", 401, "invalid_api_key"), (b"", 401, "invalid_api_key")],
+    [(b"Bearer red", 403, "scope_missing"), (b"Bearer wrong", 401, "invalid_api_key"), (b"", 401, "invalid_api_key")],
 )
 async def test_a_projects_key_neither_sees_nor_decides_even_what_is_its_own(
     hall: Hall, method: str, path: str, key: bytes, status: int, code: str

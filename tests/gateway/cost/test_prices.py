@@ -137,7 +137,7 @@ def test_no_name_raises(model: str, provider: str) -> None:
 
 
 @pytest.mark.parametrize("prices", [PRICES, ROWS], ids=["library", "rows"])
-@pytest.mark.parametrize("provider", HERE)
+@pytest.mark.parametrize("provider", sorted(HERE))
 def test_nobodys_list_price_is_that_of_a_model_on_this_machine(prices: Prices, provider: str) -> None:
     """It may have the very name of one that others sell. That it is free says the caller, who knows where it runs."""
     for asked in [("gpt-4o", provider), (f"{provider}/gpt-4o", ""), ("ollama:gpt-4o", "")]:

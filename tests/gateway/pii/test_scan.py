@@ -10,8 +10,23 @@ from hypothesis import strategies as st
 
 from membrain.errors import GuardFailed
 from membrain.pii.detectors import KINDS, scanner
-from membrain.pii.kinds import Kind, Severity, Span
-from membrain.pii.scan import KNOWN, DetectionFailed, Scanner, _groups, _needs, _tail, settle
+from membrain.pii.kinds import WORDED, Kind, Severity, Span
+from membrain.pii.leads import Leads
+from membrain.pii.scan import (
+    KNOWN,
+    DetectionFailed,
+    Scanner,
+    Together,
+    _either,
+    _groups,
+    _needs,
+    _Pass,
+    _seeker,
+    _sign,
+    _tail,
+    _Walk,
+    settle,
+)
 from membrain.pii.values import anything
 from tests.growth import assert_within
 
@@ -70,6 +85,64 @@ def _latin() -> re2.Options:
 ])  # fmt: skip
 def test_a_pass_is_spared_only_for_signs_that_every_match_has(patterns: list[str], signs: tuple[bytes, ...]):
     assert _needs([_kind(str(row), pattern) for row, pattern in enumerate(patterns)]) == signs
+
+
+@pytest.mark.parametrize(("pattern", "sign"), [
+    (r"\b[0-9a-f]{32}-us\d{1,2}\b", b"-us"), (r"[a-z]{3}\dQ~[\w~.-]{31}", b"Q~"),
+    (r"\b\w{14}\.atlas\.[\w=]{6}", b".atlas."), (r"a|b", b""),
+    (r"(?:x|y)@(?:a|b)\.net", b".net"), (r"abc*d?e+", b"ab"), (r"\d{3}", b""),
+])  # fmt: skip
+def test_the_sign_of_a_pattern_stands_in_every_match(pattern: str, sign: bytes):
+    assert _sign(pattern) == sign
+
+
+def _matches(find, size: int) -> list[tuple[int, int]]:
+    """All that a search gives, asked on from behind every beginning."""
+    found, place = [], 0
+    while place <= size and (ends := find(place))[0] >= 0:
+        found.append(ends)
+        place = ends[0] + 1
+    return found
+
+
+_ALIKE = st.text(st.sampled_from("aAb01 :-._é"), max_size=60)
+
+
+@given(_ALIKE)
+def test_patterns_together_are_what_their_alternation_is(text: str):
+    patterns, data = [r"a\b", r"\d[a-b]{1,3}", r"[ab]{2}", r"ba?", r"\.a+"], text.encode()
+    whole = _seeker(_either(patterns))
+    one_by_one = Together([_seeker(_either(part)) for part in (patterns[:2], patterns[2:3], patterns[3:])]).over(data)
+    assert _matches(one_by_one, len(data)) == _matches(_plainly(whole, data), len(data))
+
+
+def _plainly(search, data: bytes):
+    return lambda place: search(re2._re2.RE2.Anchor.UNANCHORED, data, place, len(data))[0]
+
+
+def _worded(kinds: list[Kind], data: bytes):
+    """What a pass of these kinds looks at in `data`: found by words, and by the alternation."""
+    of = _Pass(kinds)
+    walk = _Walk(of, Leads([of.words]).within(data)[0], *of.elsewhere(data), float("inf"))
+    whole = _seeker(_either(kind.pattern for kind in kinds))
+    return lambda place: walk.find(None, data, place, len(data))[0], _plainly(whole, data)
+
+
+@given(_ALIKE)
+def test_what_is_found_by_words_is_what_the_alternation_finds(text: str):
+    patterns = [r"\bab:", r"aa[01]{1,2}", r"(?i:\bba\b|ab\.)[ :-]", r"[01]{2}-", r"é\d", r"aab?\d"]
+    kinds = [_kind(str(row), pattern, family="tokens") for row, pattern in enumerate(patterns)]
+    by_words, plainly = _worded(kinds, text.encode())
+    assert _matches(by_words, 200) == _matches(plainly, 200)
+
+
+@pytest.mark.parametrize("family", sorted(WORDED))
+def test_the_kinds_are_found_by_words_where_their_alternation_finds_them(family: str):
+    kinds = [kind for kind in KINDS if kind.family == family]
+    for before in ("", "é ", "x"):
+        data = "\n".join(before + each for kind in KINDS for each in (kind.hit, kind.miss, kind.value)).encode()
+        by_words, plainly = _worded(kinds, data)
+        assert _matches(by_words, len(data)) == _matches(plainly, len(data))
 
 
 def test_a_refused_candidate_is_looked_into_again():

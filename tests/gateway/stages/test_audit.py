@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from membrain.errors import Forbidden, GuardFailed, ProviderFailed
+from membrain.errors import Forbidden, GuardFailed, NotFound, ProviderFailed
 from membrain.live import Live
 from membrain.records import Attempt, AuditRecord, Caller, Candidate, Decision, Hints, Outcome, Tokens
 from membrain.stages.audit import Audit, intent_of, outcome_of
 from membrain.stores.base import Stores
+from membrain.stores.chain import wire
 from membrain.stores.open import open_stores
 from tests.fakes import exchange
 
@@ -24,7 +26,7 @@ CANARY = "canary-7f3a"
 
 @pytest.fixture
 async def stores(tmp_path: Path) -> AsyncIterator[Stores]:
-    stores = open_stores(tmp_path / "membrain.db", instance="test")
+    stores = open_stores(tmp_path / "membrain.db", instance="test", key=b"k" * 32)
     yield stores
     await stores.close()
 
@@ -34,7 +36,7 @@ class Failing:
 
     fault = "The disk is full."
 
-    def intend(self, record: AuditRecord) -> asyncio.Future[None]:
+    def intend(self, record: AuditRecord, **_: object) -> asyncio.Future[None]:
         future = asyncio.get_running_loop().create_future()
         future.set_exception(GuardFailed("The audit cannot be written: the disk is full."))
         return future
@@ -185,3 +187,41 @@ async def test_watchers_hear_of_each_exchange_once_it_is_on_record(stores: Store
     assert isinstance(record, AuditRecord)
     assert record.id == asked.id
     await watching.aclose()
+
+
+async def test_the_record_has_the_digest_of_what_left(stores: Stores) -> None:
+    asked = exchange(CANARY)
+    audit = Audit(stores.audit, Live(), sent={asked.id: b"masked"}.get)
+    await audit.enter(asked)
+    await audit.leave(asked)
+    assert (await stores.audit.get(asked.id)).sent_sha256 == hashlib.sha256(b"masked").hexdigest()
+    other = exchange(CANARY)
+    await audit.enter(other)
+    await audit.leave(other)
+    assert (await stores.audit.get(other.id)).sent_sha256 is None, "nothing left with it"
+
+
+async def test_what_left_is_kept_only_if_told_to(stores: Stores, tmp_path: Path) -> None:
+    for keep in (True, False):
+        asked = exchange(CANARY)
+        audit = Audit(stores.audit, Live(), sent={asked.id: b"masked"}.get, keep=keep)
+        await audit.enter(asked)
+        await audit.leave(asked)
+        if keep:
+            assert wire(tmp_path / "membrain.db", asked.id) == b"masked"
+        else:
+            with pytest.raises(NotFound, match="Nothing is kept"):
+                wire(tmp_path / "membrain.db", asked.id)
+
+
+async def test_what_stayed_here_unmasked_is_neither_kept_nor_digested(stores: Stores, tmp_path: Path) -> None:
+    """It holds what was really said, and a digest without salt would let anyone try what that was."""
+    asked = exchange(CANARY)
+    asked.local, asked.own = True, asked.said
+    assert asked.stayed
+    audit = Audit(stores.audit, Live(), sent={asked.id: CANARY.encode()}.get, keep=True)
+    await audit.enter(asked)
+    await audit.leave(asked)
+    assert (await stores.audit.get(asked.id)).sent_sha256 is None
+    with pytest.raises(NotFound):
+        wire(tmp_path / "membrain.db", asked.id)

@@ -11,7 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from membrain.places import Places
 from membrain.records import Attempt, AuditRecord, Candidate, ClientKey, Decision, Outcome, Step
+
+KEY = b"k" * 32
+"""What the audit is sealed with."""
 
 DAWN = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 GATEWAY = Path(__file__).parents[3] / "gateway"
@@ -63,6 +67,11 @@ def a_key(id: str = "k1", **fields: Any) -> ClientKey:
     """A client key as it is kept."""
     given = {"name": "aider", "digest": f"digest-of-{id}", "tail": "abcd", "project": "web", "created": moment(0)}
     return ClientKey(id=id, **(given | fields))
+
+
+def places_beside(database: Path) -> Places:
+    """An instance's places whose data are where *database* is."""
+    return Places(database.parent / "config", database.parent, database.parent / "state")
 
 
 def start_child(script: str, *arguments: object) -> subprocess.Popen[str]:

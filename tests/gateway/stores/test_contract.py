@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from membrain.errors import BadRequest, GuardFailed, NotFound
 from membrain.records import AuditRecord, Outcome
 from membrain.stores.base import ANY, AuditQuery, Stores, Tally, Totals
 from membrain.stores.open import open_reader, open_stores
-from tests.gateway.stores.made import DAWN, a_key, an_intent, an_outcome, moment
+from tests.gateway.stores.made import DAWN, KEY, a_key, an_intent, an_outcome, moment
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def stores(address: str) -> AsyncIterator[Stores]:
-    stores = open_stores(address, instance="this-run")
+    stores = open_stores(address, instance="this-run", key=KEY)
     yield stores
     await stores.close()
 
@@ -126,7 +127,7 @@ async def test_a_record_that_cannot_be_written_fails_alone(stores: Stores) -> No
 
 
 async def test_after_closing_nothing_is_taken_and_closing_again_is_harmless(address: str) -> None:
-    stores = open_stores(address, instance="this-run")
+    stores = open_stores(address, instance="this-run", key=KEY)
     waiting = [stores.audit.intend(an_intent()) for _ in range(50)]
     await stores.close()
     assert all(future.done() and future.exception() is None for future in waiting)
@@ -134,6 +135,13 @@ async def test_after_closing_nothing_is_taken_and_closing_again_is_harmless(addr
         await stores.audit.intend(an_intent())
     await stores.close()
     assert len(open_reader(address).list()) == 50
+
+
+async def test_the_digest_of_what_left_is_part_of_the_record(stores: Stores) -> None:
+    outcome = an_outcome(an_intent("left"))
+    await stores.audit.conclude(outcome, sent=b"masked")
+    digest = hashlib.sha256(b"masked").hexdigest()
+    assert await stores.audit.get("left") == replace(outcome, sent_sha256=digest)
 
 
 # Reading
@@ -176,7 +184,9 @@ CROWD = {
     ),
     "dear": an_outcome(an_intent(seconds=20, model="o1"), cost_micros=50_000, ms=2_000.0),
     "free": an_outcome(an_intent(seconds=30, model="ollama/llama3"), cost_micros=None, project="notes"),
-    "kept": an_outcome(an_intent(seconds=40, caller="codex"), cached=True, pii_labels=("email",), cost_micros=0),
+    "kept": an_outcome(
+        an_intent(seconds=40, caller="codex"), user="ada", cached=True, pii_labels=("email",), cost_micros=0
+    ),
     "gone": an_outcome(an_intent(seconds=50, model="gpt%4_o"), outcome="aborted", key_id="k9", ms=None),
 }
 
@@ -209,6 +219,8 @@ CROWD = {
         ({"pii": "email"}, "dear free kept gone"),
         ({"pii": "mail"}, ""),
         ({"pii": ","}, ""),
+        ({"user": "ada"}, "kept"),
+        ({"user": ""}, ""),
         ({"cached": True}, "kept"),
         ({"cached": False}, "plain dear free gone"),
         ({"min_cost_micros": 901}, "dear"),
@@ -245,7 +257,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", ["model", "provider", "caller", "project", "outcome", "pii", "key_id"])
+@pytest.mark.parametrize("name", ["model", "provider", "caller", "project", "outcome", "pii", "key_id", "user"])
 async def test_hostile_words_find_exactly_what_bears_them(stores: Stores, name: str) -> None:
     """Each is looked for among records that have such words themselves, and nothing is lost by it."""
     fields = {"pii": "pii_labels"}.get(name, name)
@@ -346,12 +358,12 @@ async def test_the_reader_without_a_gateway_says_the_same(stores: Stores, addres
 
 
 async def test_only_open_intents_of_other_runs_become_interrupted(address: str) -> None:
-    earlier = open_stores(address, instance="run-before")
+    earlier = open_stores(address, instance="run-before", key=KEY)
     lost = an_intent("lost", stream=True)
     await earlier.audit.intend(lost)
     await keep(earlier, an_outcome(an_intent("fine")))
     await earlier.close()
-    stores = open_stores(address, instance="this-run")
+    stores = open_stores(address, instance="this-run", key=KEY)
     await stores.audit.intend(an_intent("mine"))
     assert await stores.audit.interrupt("this-run") == 1
     assert await stores.audit.interrupt("this-run") == 0

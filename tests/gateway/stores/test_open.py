@@ -9,7 +9,7 @@ import pytest
 
 from membrain.errors import Misconfigured, NotFound
 from membrain.stores.open import open_keys, open_reader, open_stores
-from tests.gateway.stores.made import a_key, ask_child
+from tests.gateway.stores.made import KEY, a_key, ask_child
 
 
 @pytest.mark.parametrize("shape", ["{}", "sqlite://{}"])
@@ -24,7 +24,7 @@ def test_a_path_and_its_address_mean_the_same_file(tmp_path: Path, shape: str) -
     "address", ["postgresql://localhost/audit", "sqlite://", "sqlite:///", "sqlite://host/audit.db", "redis://x"]
 )
 def test_an_address_that_nobody_answers_for_is_refused(address: str) -> None:
-    for opener in (open_reader, open_keys, lambda url: open_stores(url, instance="i")):
+    for opener in (open_reader, open_keys, lambda url: open_stores(url, instance="i", key=KEY)):
         with pytest.raises(Misconfigured, match="store's address"):
             opener(address)
 
@@ -51,6 +51,6 @@ def test_the_command_lines_way_loads_no_event_loop(tmp_path: Path, opener: str) 
 
 
 def test_stores_open_in_their_folder_and_close_again(tmp_path: Path) -> None:
-    stores = open_stores(tmp_path / "deep" / "down" / "audit.db", instance="i", durability="full")
+    stores = open_stores(tmp_path / "deep" / "down" / "audit.db", instance="i", key=KEY, durability="full")
     asyncio.run(stores.close())
     assert open_reader(tmp_path / "deep" / "down" / "audit.db").list() == []

@@ -21,7 +21,7 @@ from membrain.stores.base import ANY, AuditQuery
 from membrain.stores.database import connect
 from membrain.stores.open import open_stores
 from membrain.stores.reading import SqliteReader
-from tests.gateway.stores.made import DAWN, an_intent, an_outcome
+from tests.gateway.stores.made import DAWN, KEY, an_intent, an_outcome
 from tests.growth import assert_within
 
 NAMES = ["", "a", "A", "ab", "a%", "a_b", "a\\b", "gpt-4o", "gpt-4o-mini"]
@@ -38,6 +38,7 @@ def crowd() -> list[AuditRecord]:
             provider=["openai", "ollama", None][number % 3],
             outcome=["answered", "open", "failed", "refused"][number % 4],
             project=NAMES[number % 5],
+            user=["", "ada", "a'b"][number % 3],
             cached=number % 7 == 0,
             cost_micros=None if number % 6 == 0 else number * 10,
             ms=None if number % 5 == 0 else number * 1.5,
@@ -63,6 +64,7 @@ def keeps(query: AuditQuery, record: AuditRecord) -> bool:
         query.provider in {None, record.provider},
         query.outcome in {None, record.outcome},
         query.project in {None, record.project},
+        query.user in {None, record.user},
         query.pii is None or (record.pii_findings_count > 0 if query.pii == ANY else query.pii in record.pii_labels),
         query.cached in {None, record.cached},
         query.min_cost_micros is None or (record.cost_micros or -1) >= query.min_cost_micros,
@@ -89,7 +91,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory, records: list[AuditRecord])
     path = tmp_path_factory.mktemp("crowd") / "audit.db"
 
     async def fill() -> None:
-        stores = open_stores(path, instance="i")
+        stores = open_stores(path, instance="i", key=KEY)
         await asyncio.gather(*map(stores.audit.conclude, records))
         await stores.close()
 
@@ -109,6 +111,7 @@ queries = st.builds(
     provider=st.sampled_from([None, None, "openai", "ollama", "nobody"]),
     outcome=st.sampled_from([None, None, "answered", "open", "failed"]),
     project=st.none() | st.sampled_from(NAMES),
+    user=st.sampled_from([None, None, "", "ada", "a'b", "nobody"]),
     pii=st.none() | st.sampled_from([ANY, *LABELS]),
     cached=st.sampled_from([None, None, True, False]),
     min_cost_micros=st.none() | st.integers(0, 600),
@@ -132,7 +135,7 @@ def asking(name: str, word: str) -> AuditQuery:
 @settings(max_examples=200, deadline=None)
 @given(word=st.text(max_size=20).filter(lambda word: not any("\ud800" <= sign <= "\udfff" for sign in word)))
 def test_no_text_in_any_filter_breaks_a_question(reader: SqliteReader, word: str) -> None:
-    for name in ("model", "provider", "caller", "project", "outcome", "pii", "key_id"):
+    for name in ("model", "provider", "caller", "project", "outcome", "pii", "key_id", "user"):
         reader.list(asking(name, word))
     for name in ("before", "after"):
         try:
@@ -156,8 +159,8 @@ def test_a_pattern_full_of_stars_is_no_way_to_stop_the_gateway(tmp_path: Path) -
         pass
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(
-            "INSERT INTO exchanges (id, at, instance, outcome, model, caller, project, cached, pii_findings_count,"
-            " pii_labels, opening) VALUES ('x', 0, '', '', ?, '', '', 0, 0, '[]', '{}')",
+            "INSERT INTO exchanges (entry, id, at, instance, outcome, model, caller, project, user, cached,"
+            " pii_findings_count, pii_labels) VALUES (0, 'x', 0, '', '', ?, '', '', '', 0, 0, '[]')",
             ("a" * 100_000,),
         )
     hostile = AuditQuery(model="*a" * 99 + "b")

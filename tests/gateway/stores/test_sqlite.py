@@ -18,20 +18,28 @@ from pathlib import Path
 import pytest
 
 from membrain.errors import GuardFailed, Misconfigured
+from membrain.heads import Heads
 from membrain.stores.base import AuditQuery
+from membrain.stores.chain import Chain, verify
 from membrain.stores.database import check
 from membrain.stores.open import open_reader, open_stores
-from tests.gateway.stores.made import an_intent, an_outcome, ask_child, start_child
+from membrain.stores.reading import SqliteReader
+from membrain.stores.sqlite import SqliteAudit
+from membrain.stores.writer import Writer
+from tests.gateway.stores.made import DAWN, KEY, an_intent, an_outcome, ask_child, places_beside, start_child
 
 pytestmark = pytest.mark.anyio
 
 LIVELY = """
 import asyncio, itertools
+from pathlib import Path
+from membrain.heads import Heads
 from membrain.stores.open import open_stores
-from tests.gateway.stores.made import an_intent, an_outcome
+from tests.gateway.stores.made import KEY, an_intent, an_outcome, places_beside
 
 async def live(path, instance, durability):
-    stores = open_stores(path, instance=instance, durability=durability)
+    heads = Heads(places_beside(Path(path)), KEY, full=durability == "full")
+    stores = open_stores(path, instance=instance, key=KEY, heads=heads, durability=durability)
     print("ready", await stores.audit.interrupt(instance), flush=True)
     async def one(worker):
         for number in itertools.count():
@@ -70,7 +78,10 @@ def test_what_was_acknowledged_survives_twenty_kills(tmp_path: Path) -> None:
         with closing(sqlite3.connect(path)) as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             found = dict(database.execute("SELECT id, outcome FROM exchanges"))
-            whole = {id for (id,) in database.execute("SELECT id FROM exchanges JOIN details USING (seq)")}
+            whole = {id for (id,) in database.execute("SELECT id FROM entries WHERE kind = 'outcome'")}
+        verdict = verify(path, KEY, Heads(places_beside(path), KEY).known())
+        assert verdict.checked_head
+        assert verdict.reason is None, "every life goes on where the one before ended, and no kill looks like tampering"
         assert intents <= found.keys()
         assert {id for id in outcomes if found[id] != "answered"} == set()
         assert outcomes <= whole
@@ -79,7 +90,7 @@ def test_what_was_acknowledged_survives_twenty_kills(tmp_path: Path) -> None:
     assert len(outcomes) > 200, "it was alive in between"
 
     async def last_life() -> int:
-        stores = open_stores(path, instance="last")
+        stores = open_stores(path, instance="last", key=KEY)
         interrupted = await stores.audit.interrupt("last")
         assert await stores.audit.list(AuditQuery(outcome="open")) == []
         await stores.close()
@@ -110,7 +121,7 @@ print(json.dumps(seen))
 async def test_another_process_follows_along_while_we_write(tmp_path: Path) -> None:
     """It sees every exchange once, in order, without a gap and without an error."""
     path = tmp_path / "audit.db"
-    stores = open_stores(path, instance="i")
+    stores = open_stores(path, instance="i", key=KEY)
     ids = [f"n{number:03}" for number in range(300)]
     with start_child(READING, path) as child:
         assert child.stdout is not None
@@ -149,7 +160,7 @@ async def no_standstill(longest: float = 0.5) -> AsyncIterator[None]:
 @pytest.mark.slow
 async def test_a_lock_of_another_program_fails_writes_after_two_seconds_and_never_the_loop(tmp_path: Path) -> None:
     path = tmp_path / "audit.db"
-    stores = open_stores(path, instance="i")
+    stores = open_stores(path, instance="i", key=KEY)
     await stores.audit.intend(an_intent("before"))
     with start_child(
         "import sqlite3, time\n"
@@ -184,13 +195,13 @@ import asyncio, json, os, resource, time
 from pathlib import Path
 from membrain.errors import GuardFailed
 from membrain.stores.open import open_stores
-from tests.gateway.stores.made import an_intent, an_outcome
+from tests.gateway.stores.made import KEY, an_intent, an_outcome
 
 async def fill(path, limit):
     path = Path(path)
     ballast = path.with_name("ballast")
     ballast.write_bytes(bytes(400_000))
-    stores = open_stores(path, instance="i")
+    stores = open_stores(path, instance="i", key=KEY)
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
     done, error = [], None
@@ -254,17 +265,17 @@ from pathlib import Path
 from membrain.errors import GuardFailed
 from membrain.stores.open import open_stores
 import concurrent.futures.thread, membrain.stores.sqlite  # now, while they may still be read
-from tests.gateway.stores.made import an_intent
+from tests.gateway.stores.made import KEY, an_intent
 
 async def try_all(path):
     if os.geteuid() == 0:
         os.setuid(65534)  # root may write what is read-only
     path = Path(path)
-    stores = open_stores(path, instance="i")
+    stores = open_stores(path, instance="i", key=KEY)
     await stores.audit.intend(an_intent("before"))
     await stores.close()
     path.chmod(0o400)
-    stores = open_stores(path, instance="j")
+    stores = open_stores(path, instance="j", key=KEY)
     said = []
     for attempt in (lambda: stores.audit.intend(an_intent("while")), lambda: stores.audit.interrupt("j")):
         try:
@@ -294,12 +305,12 @@ def test_a_read_only_file_fails_writes_can_be_read_and_heals() -> None:
 
 async def test_a_damaged_file_fails_writes_and_names_the_doctor(tmp_path: Path) -> None:
     path = tmp_path / "audit.db"
-    stores = open_stores(path, instance="i")
+    stores = open_stores(path, instance="i", key=KEY)
     await asyncio.gather(*(stores.audit.conclude(an_outcome(an_intent())) for _ in range(200)))
     await stores.close()
     content = path.read_bytes()
     path.write_bytes(content[: 16 * 1024] + os.urandom(len(content) - 16 * 1024))
-    stores = open_stores(path, instance="j")
+    stores = open_stores(path, instance="j", key=KEY)
     async with no_standstill():
         with pytest.raises(GuardFailed, match="its file is damaged") as caught:
             await asyncio.gather(*(stores.audit.conclude(an_outcome(an_intent())) for _ in range(50)))
@@ -311,21 +322,65 @@ async def test_a_damaged_file_fails_writes_and_names_the_doctor(tmp_path: Path) 
 
 async def test_a_newer_file_keeps_a_gateway_from_starting(tmp_path: Path) -> None:
     path = tmp_path / "audit.db"
-    await open_stores(path, instance="i").close()
+    await open_stores(path, instance="i", key=KEY).close()
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("INSERT INTO migrations VALUES ('from_the_future', '')")
     with pytest.raises(Misconfigured, match="newer Membrain"):
-        open_stores(path, instance="i")
+        open_stores(path, instance="i", key=KEY)
+
+
+async def test_what_left_is_kept_for_so_many_days_and_looked_after_once_an_hour(tmp_path: Path) -> None:
+    path, now = tmp_path / "audit.db", [DAWN.timestamp() - 100 * 86_400]
+    writer = Writer(path)
+    audit = SqliteAudit(writer, SqliteReader(path), "i", Chain(KEY), keep_days=2, wall=lambda: now[0])
+
+    async def keep(id: str) -> None:
+        seconds = now[0] - DAWN.timestamp()
+        await audit.conclude(an_outcome(an_intent(id, seconds=seconds)), sent=id.encode(), keep=True)
+
+    def kept() -> list[str]:
+        with closing(sqlite3.connect(path)) as database:
+            return [id for (id,) in database.execute("SELECT id FROM wires ORDER BY at")]
+
+    await keep("first")
+    now[0] += 86_400
+    await keep("second")
+    now[0] += 86_400 + 1
+    await audit.conclude(an_outcome(an_intent("third")))
+    assert kept() == ["second"]
+    now[0] += 86_400 - 2  # a day less two seconds: nothing is due
+    await keep("fourth")
+    assert kept() == ["second", "fourth"]
+    now[0] += 3
+    await audit.conclude(an_outcome(an_intent("fifth")))
+    assert kept() == ["second", "fourth"], "only once an hour"
+    await audit.conclude(an_outcome(an_intent("other")), sent=b"x", keep=False)
+    assert "other" not in kept()
+    await asyncio.to_thread(writer.close)
+    await open_stores(path, instance="j", key=KEY, keep_days=1).close()
+    assert kept() == [], "and at each start, by the real clock"
+    assert verify(path, KEY).sound, "the chain does not mind"
+
+
+async def test_what_was_left_open_is_sealed_as_interrupted_in_one_go(tmp_path: Path) -> None:
+    path = tmp_path / "audit.db"
+    stores = open_stores(path, instance="before", key=KEY)
+    await asyncio.gather(*(stores.audit.intend(an_intent(f"{n:03}", user="ada")) for n in range(300)))
+    await stores.close()
+    stores = open_stores(path, instance="now", key=KEY)
+    assert await stores.audit.interrupt("now") == 300
+    await stores.close()
+    assert verify(path, KEY).records == 600
+    assert verify(path, KEY).sound
+    assert (await asyncio.to_thread(open_reader(path).get, "007")).user == "ada"
 
 
 async def test_no_prompt_or_key_can_reach_the_file(tmp_path: Path) -> None:
     """A record has no field for them; this holds the row to the record's own fields."""
     path = tmp_path / "audit.db"
-    stores = open_stores(path, instance="i")
+    stores = open_stores(path, instance="i", key=KEY)
     await stores.audit.conclude(an_outcome(an_intent("one")))
     await stores.close()
     with closing(sqlite3.connect(path)) as database:
-        (detail,) = database.execute("SELECT detail FROM details").fetchone()
-    columns = {"cached", "caller", "id", "model", "outcome", "pii_labels", "provider"}
-    assert columns.isdisjoint(json.loads(detail)), "what has a column is not written twice"
-    assert set(json.loads(detail)) <= set(an_outcome(an_intent()).to_dict())
+        (body,) = database.execute("SELECT body FROM entries").fetchone()
+    assert set(json.loads(body)) <= {*an_outcome(an_intent()).to_dict(), "instance"}

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from membrain.errors import GuardFailed, NotFound
-from membrain.stores.database import Subject, connect
+from membrain.errors import AuditUnavailable, GuardFailed, NotFound
+from membrain.stores.database import MIGRATIONS, Subject, connect
 from membrain.stores.writer import CALM, PAUSE, Writer
 from tests.gateway.stores.made import ask_child
 
@@ -263,6 +263,93 @@ async def test_a_log_that_cannot_be_carried_over_shows_until_a_write_works_again
     assert held(path) == ["a", "c"]
 
 
+class Unspeakable:
+    """A subject that cannot even be refused."""
+
+    @property
+    def error(self) -> object:
+        raise ZeroDivisionError
+
+    @property
+    def name(self) -> object:
+        raise ZeroDivisionError
+
+
+async def test_what_should_be_impossible_leaves_nobody_waiting(
+    writer: Writer, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake of ours in telling of a mistake once ended the thread, and all who waited waited for ever."""
+
+    def stumble(database: sqlite3.Connection, _: object) -> None:
+        raise ValueError("a canary")
+
+    gate = Gate(writer)
+    futures = [
+        writer.submit(put, "a", Subject("It")),
+        writer.submit(stumble, None, Unspeakable()),  # type: ignore[arg-type]  # the point of it
+        writer.submit(put, "b", Subject("It")),
+    ]
+    gate.open.set()
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [AuditUnavailable] * 3
+    assert held(path) == []
+    assert red(writer) == "The audit cannot be written: something in the gateway broke."
+    assert "canary" not in caplog.text
+    async with asyncio.timeout(5):
+        await writer.submit(put, "c", Subject("It"))
+    assert held(path) == ["c"]
+    assert red(writer) is None
+
+
+async def test_the_end_of_the_thread_is_the_end_of_waiting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever ends it: those in the queue are told, and who comes after is refused."""
+    ended: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda given: ended.append(given.exc_type))
+    writer = Writer(path)
+    gate = Gate(writer)
+    futures = [writer.submit(put, f"n{number}", Subject("It")) for number in range(3)]
+    monkeypatch.setattr(writer, "_take", lambda most=0: 1 // 0)
+    gate.open.set()
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [AuditUnavailable] * 3
+    writer._thread.join(5)
+    assert ended == [ZeroDivisionError]
+    with pytest.raises(GuardFailed, match="closed"):
+        await writer.submit(put, "late", Subject("It"))
+    writer.close()
+
+
+async def test_who_looks_at_each_commit_acts_after_it_and_before_those_who_wait_are_told(path: Path) -> None:
+    acts: list[object] = []
+
+    def look(database: sqlite3.Connection) -> Callable[[], None]:
+        assert database.in_transaction
+        (rows,) = database.execute("SELECT count(*) FROM client_keys").fetchone()
+        return lambda: acts.append((rows, len(held(path))))
+
+    writer = Writer(path, at_commit=look)
+    for number in range(1, 4):
+        await writer.submit(put, f"n{number}", Subject("It"))
+        assert acts[-1] == (number, number)
+    with pytest.raises(NotFound):
+        await writer.submit(put_then_stumble, "x", Subject("It"))
+    assert acts[-1] == (3, 3), "what was taken back was not seen"
+    writer.close()
+
+
+async def test_who_cannot_see_a_commit_through_fails_those_who_wait(path: Path) -> None:
+    def refuse() -> None:
+        raise AuditUnavailable("The head cannot be noted.")
+
+    writer = Writer(path, at_commit=lambda database: refuse)
+    with pytest.raises(GuardFailed, match="head cannot be noted"):
+        await writer.submit(put, "a", Subject("It"))
+    assert writer.fault == "The head cannot be noted."
+    writer.close()
+
+
 FORKED = """
 import asyncio, json, os
 from pathlib import Path
@@ -293,7 +380,7 @@ asyncio.run(main())
 
 
 def test_a_forked_child_is_refused_and_its_parent_goes_on(path: Path) -> None:
-    assert ask_child(FORKED, path) == ["GuardFailed", 2]
+    assert ask_child(FORKED, path) == ["GuardFailed", len(MIGRATIONS)]
 
 
 async def test_jobs_without_a_future_are_written_and_their_failure_is_nobodys(
