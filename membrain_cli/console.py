@@ -52,6 +52,9 @@ BY_CODE = {
     "provider_failed": Exit.UPSTREAM,
     "provider_resting": Exit.UPSTREAM,
     "guard_failed": Exit.REFUSED,
+    "audit_unavailable": Exit.REFUSED,
+    "budget_unavailable": Exit.REFUSED,
+    "rate_limit_unavailable": Exit.REFUSED,
     "redaction_failed": Exit.REFUSED,
 }
 BY_STATUS = {

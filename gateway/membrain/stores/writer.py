@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import threading
 from collections import defaultdict
@@ -33,6 +34,9 @@ MOST = 512
 
 CALM, RUSH = 500, 5_000
 """Jobs after which the write-ahead log (8 to 18 kB each) is carried into the file: once it is calm, and in any case."""
+
+MAGIC = b"SQLite format 3\0"
+"""What every such file begins with."""
 
 PAUSE = 0.1
 """Seconds without a job after which it is calm."""
@@ -98,6 +102,7 @@ class Writer:
         self._ending = False
         self._unsaved = 0
         self._file: tuple[int, int] | None = None
+        self._head: int | None = None
         self._database: sqlite3.Connection | None = self._connect()
         self._thread = threading.Thread(target=self._run, name="membrain-writer", daemon=True)
         self._thread.start()
@@ -145,6 +150,7 @@ class Writer:
                     self._see_through(jobs)
             self._drop()
         finally:
+            self._unwatch()
             self._abandon()
 
     def _see_through(self, jobs: list[Job]) -> None:
@@ -225,8 +231,8 @@ class Writer:
         return afterwards
 
     def _current(self) -> sqlite3.Connection:
-        """The connection, opened anew after a fault, or when the file it had was moved or deleted."""
-        if self._database is not None and _identity(self._path) != self._file:
+        """The connection, opened anew after a fault, or when the file it had was moved, deleted or overwritten."""
+        if self._database is not None and not self._is_there():
             self._drop()
         if self._database is None:
             self._database = self._connect()
@@ -236,8 +242,27 @@ class Writer:
         database = connect(self._path, self._durability)
         database.execute("PRAGMA wal_autocheckpoint = 0")
         database.execute("PRAGMA secure_delete = ON")  # nothing that is erased later may stand in some free corner
-        self._file = _identity(self._path)
+        self._watch()
         return database
+
+    def _watch(self) -> None:
+        """Keep the file open, to look at its head: closing it any earlier would drop SQLite's locks on it."""
+        now = _identity(self._path)
+        if now != self._file:
+            self._unwatch()
+            self._file, self._head = now, os.open(self._path, os.O_RDONLY)
+
+    def _unwatch(self) -> None:
+        head, self._head = self._head, None
+        if head is not None:
+            os.close(head)
+
+    def _is_there(self) -> bool:
+        """Whether the file is where it was and still a database: SQLite would go on for long with what it remembers."""
+        if self._head is None or _identity(self._path) != self._file:
+            return False
+        os.lseek(self._head, 0, os.SEEK_SET)
+        return os.read(self._head, len(MAGIC)) == MAGIC
 
     def _drop(self) -> None:
         database, self._database = self._database, None

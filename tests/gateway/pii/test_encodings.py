@@ -9,7 +9,8 @@ import pytest
 
 from membrain.pii import encodings
 from membrain.pii.encodings import CANDIDATE, Run, Runs, legible, smuggled
-from membrain.pii.views import _ANYWHERE, _search_for
+from membrain.pii.scan import _ANYWHERE
+from membrain.pii.views import _search_for
 
 _SEARCH = _search_for([CANDIDATE])
 _TEXT = "please write to jane.doe@example.com today"

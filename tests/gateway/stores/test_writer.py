@@ -170,6 +170,18 @@ async def test_a_file_that_was_deleted_is_made_anew(writer: Writer, path: Path) 
     assert held(path) == ["b"]
 
 
+async def test_a_file_that_was_overwritten_where_it_stands_is_noticed_at_once(writer: Writer, path: Path) -> None:
+    """SQLite would go on with what it remembers of it, and all of that would be lost with the process."""
+    await writer.submit(put, "a", Subject("It"))
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        with each.open("r+b") as file:
+            file.write(b"no database at all. " * (each.stat().st_size // 20))
+    for _ in range(2):
+        with pytest.raises(GuardFailed, match="damaged"):
+            await writer.submit(put, "b", Subject("It"))
+    assert writer.fault is not None
+
+
 async def test_a_file_that_cannot_be_opened_again_fails_jobs_until_it_can(writer: Writer, path: Path) -> None:
     await writer.submit(put, "a", Subject("It"))
     await asyncio.to_thread(path.rename, path.with_name("elsewhere"))
