@@ -135,3 +135,30 @@ def _ignoring(ask: Callable[[], Any]) -> None:
         ask()
     except (OSError, HTTPException):  # it was killed meanwhile
         return
+
+
+def test_when_half_of_a_budget_is_spent_it_is_told_once(tmp_path: Path, sink: Sink) -> None:
+    with limited(tmp_path, sink, MEMBRAIN_BUDGET_DAY="0.0006") as served:
+        assert served.chat(model="gpt-reset", max_tokens=100).status >= 400, "charged in full, since it may be billed"
+        spent, _, _ = ledger(served)
+        assert 300 <= spent < 480
+        assert served.chat(model="gpt-chunks-5000", max_tokens=2000).status == 402
+        told = [line for line in served.log.read_text().splitlines() if "% of the budget" in line]
+        assert len(told) == 1
+        assert "50 % of the budget of a machine (" in told[0]
+
+
+def test_a_callers_label_that_is_private_is_nowhere_in_the_ledger(tmp_path: Path, sink: Sink) -> None:
+    label = "ada.lovelace@corp-mail.net"
+    with limited(tmp_path, sink, MEMBRAIN_BUDGET_RULES="user:*:total=0.0006") as served:
+        body = {"model": "gpt-reset", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello"}]}
+        asked = [
+            served.post("/v1/chat/completions", body, **{"x-membrain-user-id": each}) for each in (label, label, "bob")
+        ]
+        assert [each.status == 402 for each in asked] == [False, True, False], "each label has a purse of its own"
+        with closing(sqlite3.connect(next(served.home.rglob("*.db")))) as database:
+            owners = [owner for (owner,) in database.execute("SELECT owner FROM spends ORDER BY owner")]
+        assert owners[0] == "user:default:bob"
+        assert owners[1].startswith("user:default:~")
+        for file in served.home.rglob("*.db*"):
+            assert label.encode() not in file.read_bytes()

@@ -37,24 +37,30 @@ _Open = tuple[bytes, bool]
 
 _LEXER = re.compile(
     rb"(?P<open>\((?:\?i?:)?)|(?P<close>\))|(?P<or>\|)|(?P<class>\[(?:\\x..|\\.|[^\]\\])*\])"
-    rb"|(?P<hex>\\x[0-9a-fA-F]{2})|(?P<escape>\\.)|(?P<times>\{\d+(?:,\d*)?\}|[?*+])"
+    rb"|(?P<hex>\\x[0-9a-fA-F]{2})|(?P<escape>\\.)|(?P<times>(?:\{\d+(?:,\d*)?\}|[?*+])\??)"
     rb"|(?P<run>[A-Za-z_ ]{2,}(?![?*+{]))|(?P<sign>.)",
     re.DOTALL,
 )
 _ENDLESS = 1 << 16
 _OFTEN = {b"?": (0, 1), b"*": (0, _ENDLESS), b"+": (1, _ENDLESS)}
 _FIGURES, _SPACE = frozenset({_FIGURE}), frozenset({_BLANK})
-_ESCAPES = {ord("d"): _FIGURES, ord("s"): _SPACE}
 _ANY = frozenset(_FOLD)
 _NAMED = {ord("w"): frozenset(_FOLD[code] for code in _WORD), ord("d"): _FIGURES, ord("s"): _SPACE}
 _IN_CLASS = re.compile(rb"(\\x..|\\.|[^\\])(?:-(\\x..|\\.|[^\\]))?", re.DOTALL)
 
 
 def _code(sign: bytes) -> int:
-    """The byte that a sign of a pattern stands for."""
-    return bytes.fromhex(sign[2:].decode())[0] if sign[:2] == b"\\x" else _CONTROLS.get(sign, sign[-1])
+    """The byte that a sign of a pattern stands for. Raises `ValueError` for what is not read here, as `\\S` and `$`."""
+    if sign[:2] == b"\\x":
+        return bytes.fromhex(sign[2:].decode())[0]
+    if sign in _CONTROLS:
+        return _CONTROLS[sign]
+    if len(sign) == 2 and sign[-1] in _WORD:
+        raise ValueError(f"No beginnings can be read out of a pattern with {sign!r}.")
+    return sign[-1]
 
 
+_ENDS = frozenset((b"^", b"$"))
 _CONTROLS = {b"\\n": 10, b"\\t": 9, b"\\r": 13}
 
 
@@ -83,6 +89,8 @@ def _atom(kind: str | None, sign: bytes) -> _Atom:
         return _NAMED[sign[1]]
     if kind == "sign" and sign == b".":
         return _ANY
+    if sign in _ENDS:
+        raise ValueError(f"No beginnings can be read out of a pattern with {sign!r}.")
     code = _code(sign)
     return frozenset({_FOLD[code] if code < _WIDE else _WIDE})
 
@@ -99,7 +107,7 @@ def _parsed(signs: Iterator[re.Match[bytes]]) -> list[list[_Piece]]:
         elif kind == "open":
             rows[-1].append((_parsed(signs), 1, 1))
         elif kind == "times":
-            low, high = _OFTEN.get(sign) or _times(sign)
+            low, high = _OFTEN.get(sign[:1]) or _times(sign.rstrip(b"?"))
             rows[-1][-1] = (rows[-1][-1][0], low, high)
         else:
             rows[-1].append((_atom(kind, sign), 1, 1))

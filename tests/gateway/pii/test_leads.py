@@ -28,6 +28,17 @@ def test_beginnings_are_read_out_of_a_pattern(pattern: str, words: set[bytes]):
     assert beginnings(pattern) == (words, False, True)
 
 
+@pytest.mark.parametrize("pattern", [r"ab\S", r"ab[\W]", r"^ab", r"ab$", r"ab\B"])
+def test_what_cannot_be_read_is_an_error_and_not_a_gap(pattern: str):
+    with pytest.raises(ValueError, match="No beginnings"):
+        beginnings(pattern)
+
+
+def test_a_lazy_repetition_is_read_as_any():
+    assert beginnings(r"ab{2,3}?c").words == beginnings(r"ab{2,3}c").words == {b"abbc", b"abbbc"}
+    assert beginnings(r"abc+?d").words == {b"abcd", b"abccd", b"abcccd", b"abccc"}
+
+
 def test_a_beginning_is_cut_where_it_is_long_enough():
     assert beginnings(r"identification number \d+").words == {b"identificati"}
 
