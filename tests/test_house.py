@@ -61,9 +61,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "allowances", "errors", "filters", "gateway", "genai", "heads", "places", "records", "secrets", "settings",
         "stages", "stores",
     },
+    "plan": {
+        "allowances", "cost", "egress", "errors", "masking", "pii", "places", "providers", "records", "routing", "secrets",
+        "settings", "stages", "stores",
+    },
     "gateway": {
         "allowances", "cost", "dialects", "egress", "errors", "exchange", "explain", "heads", "holds", "live", "local",
-        "masking", "metrics", "pii", "pipeline", "places", "providers", "records", "routing", "schemas", "secrets",
+        "masking", "metrics", "pii", "pipeline", "places", "plan", "providers", "records", "routing", "schemas", "secrets",
         "sent", "settings", "stages", "stores", "telemetry",
     },
     "api": {
