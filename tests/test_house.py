@@ -62,13 +62,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "stages", "stores",
     },
     "plan": {
-        "allowances", "cost", "egress", "errors", "masking", "pii", "places", "providers", "records", "routing", "secrets",
-        "settings", "stages", "stores",
+        "allowances", "cost", "egress", "errors", "masking", "pii", "places", "providers", "records", "routing",
+        "secrets", "settings", "stages", "stores",
     },
     "gateway": {
         "allowances", "cost", "dialects", "egress", "errors", "exchange", "explain", "heads", "holds", "live", "local",
-        "masking", "metrics", "pii", "pipeline", "places", "plan", "providers", "records", "routing", "schemas", "secrets",
-        "sent", "settings", "stages", "stores", "telemetry",
+        "masking", "metrics", "pii", "pipeline", "places", "plan", "providers", "records", "routing", "schemas",
+        "secrets", "sent", "settings", "stages", "stores", "telemetry",
     },
     "api": {
         "dialects", "egress", "errors", "exchange", "filters", "gateway", "holds", "metrics", "records", "schemas",
