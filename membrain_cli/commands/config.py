@@ -149,7 +149,10 @@ def told_before(environ: Mapping[str, str], name: str) -> str | None:
         return None
 
 
-AT_ONCE = ("providers.", "secrets.", "aliases.", "prices.", "routing.", "tier", "pii.")
+AT_ONCE = (
+    *("providers.", "secrets.", "aliases.", "prices.", "routing.", "tier", "pii."),
+    *("budget.", "rate.", "cache.", "audit.content"),
+)
 """How the settings begin that a running gateway reads anew when it is asked to."""
 
 

@@ -98,6 +98,18 @@ def test_what_routing_goes_by_is_taken_up_at_once(served: Served, beside: dict[s
     assert served.get("/api/tiers").json()["default"] == "balanced"
 
 
+def test_limits_hold_as_soon_as_they_are_set(served: Served, beside: dict[str, str]) -> None:
+    for name, value, code in (("budget.day", "0", "budget_exceeded"), ("rate.requests", "1", "rate_limit_exceeded")):
+        assert "has it now" in invoke(["config", "set", name, value], beside).err
+        told = [served.chat().json().get("error", {}).get("code") for _ in range(3)]
+        assert code in told, name
+        assert "has it now" in invoke(["config", "unset", name], beside).err
+        assert served.chat().status == 200
+    assert "has it now" in invoke(["config", "set", "cache.mode", "on"], beside).err
+    assert [served.chat("Once more.").headers["x-membrain-cache"] for _ in range(2)] == ["miss", "hit"]
+    assert "has it now" in invoke(["config", "unset", "cache.mode"], beside).err
+
+
 def test_a_provider_of_ones_own_answers_as_soon_as_it_is_set(served: Served, beside: dict[str, str]) -> None:
     ran = invoke(["config", "set", "providers.own.url", "http://127.0.0.1:9/v1"], beside)
     assert ran.err == "✓ providers.own.url: http://127.0.0.1:9/v1.  The running gateway has it now.\n"
