@@ -324,9 +324,9 @@ STEPS = (
         "    if ollama_url:\n",
         '    if looks_real(my_api_key):\n        _default.register("my_provider", MyProvider(api_key=my_api_key))\n',
     ),
-    ("gateway.py", "from membrain.providers.local import", "from membrain.providers.my_provider import MyProvider\n"),
+    ("plan.py", "from membrain.providers.litellm import", "from membrain.providers.my_provider import MyProvider\n"),
     (
-        "gateway.py",
+        "plan.py",
         "    if places.ollama.url:\n",
         '    if make.looks_real(keys.get("my")):\n        yield "my_provider", MyProvider(api_key=keys["my"]), ()\n',
     ),
