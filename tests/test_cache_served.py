@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -107,10 +108,11 @@ def test_what_a_request_says_about_it_is_obeyed_and_does_not_leave(served: Serve
 
 def test_no_value_is_in_the_store(served: Served, sink: Sink) -> None:
     ask(served, f"I am {A}, remember me by word canary-word.")
-    files = sorted(served.home.rglob("*.db*"))
-    assert files
-    dump = b"".join(each.read_bytes() for each in files)
-    assert b"canary-word" in dump  # the answer itself is there
+    limit = time.monotonic() + 10
+    dump = b""
+    while b"canary-word" not in dump and time.monotonic() < limit:  # the answer is kept while its end goes out
+        dump = b"".join(each.read_bytes() for each in sorted(served.home.rglob("*.db*")))
+    assert b"canary-word" in dump
     assert A.encode() not in dump
     assert B.encode() not in dump
 

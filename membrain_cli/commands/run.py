@@ -24,7 +24,7 @@ from membrain.records import Allowance, ClientKey, Rights
 from membrain_cli import daemon
 from membrain_cli.attending import Attendant
 from membrain_cli.commands import single
-from membrain_cli.console import CommandError, Console, current, money, span
+from membrain_cli.console import CommandError, Console, Exit, current, money, span
 from membrain_cli.exports import FAMILIES, exports
 from membrain_cli.reach import Reach
 from membrain_cli.rights import dollars
@@ -177,7 +177,7 @@ def show(console: Console, row: ClientKey, since: str, status: int) -> None:
     if console.quiet and not console.json:
         return
     try:
-        told = receipt(Reach(console.environ), row, since, console.clock())
+        told = told_by_whoever_is_there(console, row, since)
     except (MembrainError, CommandError) as error:
         console.say(console.style(f"{row.name} · no receipt: {error}", "dim"))
         return
@@ -185,6 +185,18 @@ def show(console: Console, row: ClientKey, since: str, status: int) -> None:
         console.complain(json.dumps({**told, "status": status}))
     else:
         console.say(console.style(" · ".join(part for tell in PARTS if (part := tell(told))), "dim"))
+
+
+def told_by_whoever_is_there(console: Console, row: ClientKey, since: str) -> Receipt:
+    """The figures, from the gateway or from its files: it may be ending just now, and then it is asked in vain."""
+    limit = time.monotonic() + SETTLING
+    while True:
+        try:
+            return receipt(Reach(console.environ), row, since, console.clock())
+        except CommandError as error:
+            if error.code != Exit.DOWN or time.monotonic() > limit:
+                raise
+        time.sleep(STEP)
 
 
 def receipt(reach: Reach, row: ClientKey, since: str, now: datetime) -> Receipt:

@@ -16,7 +16,7 @@ from membrain.records import ProviderState
 
 PREFIX = "ollama/"
 _FRESH_SECONDS = 10.0
-_PROBE_SECONDS = 1.0
+_PROBE_SECONDS = 2.0
 
 
 class OllamaProvider(OpenAIProvider):
