@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from collections.abc import Iterable
-
-from membrain.dialects.messages import LOSSES, REFUSALS
+from membrain.dialects.chat_from_messages import LOSSES, REFUSALS
 from membrain.pii.detectors import KINDS
 from membrain.pii.kinds import Kind
 from membrain.pii.policy import PASSED, Level

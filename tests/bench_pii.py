@@ -261,7 +261,7 @@ def _spent(work: Callable[[], object]) -> float:
 def measure(name: str, job: dict[str, Any]) -> dict[str, float]:
     """One round of one contender, in this process, which must be fresh."""
     if name.startswith("membrain"):  # what is measured is what it adds: the rest of the gateway is there anyway
-        for part in ("egress", "dialects.messages", "stores.sqlite"):
+        for part in ("egress", "dialects.chat_from_messages", "stores.sqlite"):
             import_module(f"membrain.{part}")
     held, began = resident(), time.process_time()
     scan = MAKERS[name]()

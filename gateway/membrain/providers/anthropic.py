@@ -11,7 +11,7 @@ import msgspec
 
 from membrain import sse
 from membrain.dialects import chat as words
-from membrain.dialects import messages
+from membrain.dialects import chat_from_messages as messages
 from membrain.dialects.base import Chunk
 from membrain.dialects.chat_to_messages import DEFAULT_MAX_TOKENS
 from membrain.egress import HOP_HEADER, Reply, Upstream

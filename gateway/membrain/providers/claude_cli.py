@@ -37,7 +37,7 @@ import msgspec
 
 from membrain import sse
 from membrain.dialects import chat as words
-from membrain.dialects import messages
+from membrain.dialects import chat_from_messages as messages
 from membrain.dialects.base import Chunk
 from membrain.egress import HOP_HEADER, Egress, Limits
 from membrain.errors import BadRequest, Misconfigured, ProviderFailed, UnknownModel

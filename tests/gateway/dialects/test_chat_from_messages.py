@@ -14,9 +14,9 @@ from openai.types.chat import ChatCompletion
 from openai.types.chat import ChatCompletionChunk as OpenAIChunk
 
 from membrain import sse
-from membrain.dialects import messages as messages_dialect
+from membrain.dialects import chat_from_messages as messages_dialect
 from membrain.dialects.chat import tokens_of
-from membrain.dialects.messages import (
+from membrain.dialects.chat_from_messages import (
     ERROR_STATUS,
     STOP_REASONS,
     ToChatChunks,
