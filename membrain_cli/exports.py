@@ -13,11 +13,9 @@ from membrain_cli.reach import Reach
 
 
 class Family(NamedTuple):
-    """Tools that read the same variables. A `door` that is not open yet exports nothing, and says so when asked."""
+    """Tools that read the same variables."""
 
     name: str
-    door: str
-    is_open: bool
     variables: tuple[tuple[str, str], ...]
     """Name, and its value with {url} and {key} to fill in."""
 
@@ -25,8 +23,6 @@ class Family(NamedTuple):
 FAMILIES = (
     Family(
         "openai",
-        "/v1/chat/completions",
-        True,
         (
             ("OPENAI_BASE_URL", "{url}/v1"),
             ("OPENAI_API_BASE", "{url}/v1"),
@@ -35,8 +31,6 @@ FAMILIES = (
     ),
     Family(
         "anthropic",
-        "/v1/messages",
-        False,
         (
             ("ANTHROPIC_BASE_URL", "{url}"),
             ("ANTHROPIC_AUTH_TOKEN", "{key}"),

@@ -48,15 +48,21 @@ from tests.sink_says import (
     anthropic_model,
     anthropic_whole,
     as_bytes,
+    completions_frames,
+    completions_whole,
     compose,
     data_frame,
+    embeddings_whole,
     event,
     has_word,
+    moderations_whole,
     number_after,
     ollama_model,
     openai_frames,
     openai_model,
     openai_whole,
+    responses_frames,
+    responses_whole,
 )
 
 LIMIT = 64 * 1024 * 1024
@@ -379,7 +385,15 @@ class Call:
 
     @property
     def is_anthropic(self) -> bool:
-        return self.route.endswith("/messages")
+        return "/messages" in self.route
+
+    @property
+    def frames(self) -> Callable[[Answer], Frames]:
+        """What makes a stream of an answer on this route."""
+        for end, frames in (("/responses", responses_frames), ("/chat/completions", openai_frames)):
+            if self.route.endswith(end):
+                return partial(frames, self.said or {})
+        return anthropic_frames if self.is_anthropic else partial(completions_frames, self.said or {})
 
     def asked(self, word: str) -> bool:
         return has_word(self.words, word)
@@ -448,6 +462,9 @@ async def sse_error(call: Call) -> None:
     shape = {"type": "overloaded_error", "message": "The sink gave up in mid-stream."}
     if call.is_anthropic:
         await call.wire.send(event("error", {"type": "error", "error": shape}))
+    elif call.route.endswith("/responses"):
+        told = {"type": "error", "code": "overloaded", "message": shape["message"], "param": None}
+        await call.wire.send(event("error", {**told, "sequence_number": 9}))
     else:
         await call.wire.send(data_frame({"error": {**shape, "param": None, "code": "overloaded"}}))
     await cut(call)
@@ -500,8 +517,7 @@ async def huge(call: Call) -> None:
     """A body without end: one JSON string, or as a stream one content piece after the other."""
     if (call.said or {}).get("stream"):
         await call.wire.start(SSE)
-        frames = anthropic_frames if call.is_anthropic else partial(openai_frames, {})
-        pieces = frames(Answer("sink-huge", call.words, ["a" * 65536]))
+        pieces = call.frames(Answer("sink-huge", call.words, ["a" * 65536]))
         await call.wire.send(b"".join(pieces.opening))
         await without_end(call, pieces.middle[0])
         return
@@ -641,6 +657,34 @@ async def anthropic_messages(call: Call) -> None:
     await give(call, anthropic_whole(composed), anthropic_frames(composed))
 
 
+async def openai_responses(call: Call) -> None:
+    if call.said is None:
+        await refuse(call, 400)
+        return
+    said, composed = call.said, call.compose()
+    await give(call, responses_whole(said, composed), responses_frames(said, composed))
+
+
+async def openai_completions(call: Call) -> None:
+    if call.said is None:
+        await refuse(call, 400)
+        return
+    said, composed = call.said, call.compose()
+    await give(call, completions_whole(said, composed), completions_frames(said, composed))
+
+
+async def openai_embeddings(call: Call) -> None:
+    await call.wire.whole(200, JSON, as_bytes(embeddings_whole(call.said or {})))
+
+
+async def openai_moderations(call: Call) -> None:
+    await call.wire.whole(200, JSON, as_bytes(moderations_whole(call.said or {})))
+
+
+async def anthropic_count(call: Call) -> None:
+    await call.wire.whole(200, JSON, as_bytes({"input_tokens": len(call.request.body) // 4 + 1}))
+
+
 async def list_models(call: Call) -> None:
     if "anthropic-version" not in call.request.header:
         entries = [openai_model(name) for name in call.sink.models]
@@ -692,6 +736,11 @@ ROUTES: dict[tuple[str, str], Behaviour] = {
     ("POST", "/v1/chat/completions"): openai_chat,
     ("POST", "/chat/completions"): openai_chat,
     ("POST", "/v1/messages"): anthropic_messages,
+    ("POST", "/v1/messages/count_tokens"): anthropic_count,
+    ("POST", "/v1/responses"): openai_responses,
+    ("POST", "/v1/completions"): openai_completions,
+    ("POST", "/v1/embeddings"): openai_embeddings,
+    ("POST", "/v1/moderations"): openai_moderations,
     ("GET", "/v1/models"): list_models,
     ("GET", "/models"): list_models,
     ("GET", "/api/tags"): ollama_tags,

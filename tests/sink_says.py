@@ -5,11 +5,14 @@ Pure: no socket, no waiting. `sink.py` sends it, at the pace and with the troubl
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import struct
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 WORDS = "The sink hears you and answers with plain words."
@@ -60,7 +63,7 @@ def compose(said: Mapping[str, Any], words: str, serial: int, says: str = WORDS)
 
     `says` is the text where nothing else is asked for; `{said}` in it is the last user message's.
     """
-    messages = [m for m in said.get("messages", []) if isinstance(m, dict)]
+    messages = turns_of(said)
     tool, schema = wanted_tool(said, messages)
     text = json.dumps(example(schema)) if tool else plain_text(said, words, messages, says)
     pieces = [f"w{i} " for i in range(number_after(words, "chunks"))] if text == WORDS else []
@@ -73,10 +76,17 @@ def compose(said: Mapping[str, Any], words: str, serial: int, says: str = WORDS)
     )
 
 
+def turns_of(said: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What was said by whom, as messages; a bare text is the user's."""
+    turns = said.get("messages") or said.get("input") or said.get("prompt") or []
+    turns = turns if isinstance(turns, list) else [turns]
+    return [{"role": "user", "content": each} if isinstance(each, str) else each for each in turns]
+
+
 def plain_text(said: Mapping[str, Any], words: str, messages: Sequence[Mapping[str, Any]], says: str) -> str:
-    wanted = said.get("response_format")
+    wanted = said.get("response_format") or (said.get("text") or {}).get("format")
     if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
-        return json.dumps(example(wanted.get("json_schema", {}).get("schema", {})))
+        return json.dumps(example(wanted.get("json_schema", wanted).get("schema", {})))
     asked = next((text_of(m.get("content")) for m in reversed(messages) if m.get("role") == "user"), "")
     if "echo" in words:
         return asked
@@ -279,6 +289,145 @@ def anthropic_frames(composed: Answer) -> Frames:
         frame("message_stop"),
     ]
     return Frames(opening, middle, closing)
+
+
+# --- OpenAI's legacy completions
+
+
+def completions_base(composed: Answer) -> dict[str, Any]:
+    """The members that every piece has."""
+    return openai_base(composed, "text_completion") | {"id": f"cmpl-{composed.id}"}
+
+
+def completions_choices(said: Mapping[str, Any]) -> range:
+    """One for each prompt, times `n`."""
+    prompt = said.get("prompt")
+    return range((said.get("n") or 1) * (len(prompt) if isinstance(prompt, list) else 1))
+
+
+def completions_whole(said: Mapping[str, Any], composed: Answer) -> dict[str, Any]:
+    choice = {"text": composed.text, "logprobs": None, "finish_reason": "stop"}
+    choices = [{"index": i, **choice} for i in completions_choices(said)]
+    return {**completions_base(composed), "choices": choices, "usage": openai_usage(composed)}
+
+
+def completions_frames(said: Mapping[str, Any], composed: Answer) -> Frames:
+    everyone = completions_choices(said)
+    wants_usage = bool((said.get("stream_options") or {}).get("include_usage"))
+    base = completions_base(composed) | ({"usage": None} if wants_usage else {})
+
+    def frame(i: int, text: str, why: str | None = None) -> bytes:
+        return data_frame({**base, "choices": [{"text": text, "index": i, "logprobs": None, "finish_reason": why}]})
+
+    middle = [frame(i, piece) for piece in composed.pieces for i in everyone]
+    closing = [frame(i, "", "stop") for i in everyone]
+    if wants_usage:
+        closing.append(data_frame({**base, "choices": [], "usage": openai_usage(composed)}))
+    return Frames([], middle, [*closing, b"data: [DONE]\n\n"])
+
+
+# --- OpenAI's responses
+
+
+def responses_item(composed: Answer, *, done: bool = True) -> dict[str, Any]:
+    """The one item of the output: a message, or the call of a tool."""
+    status = "completed" if done else "in_progress"
+    if composed.tool:
+        said = {"arguments": composed.text if done else "", "call_id": f"call_{composed.id}", "name": composed.tool}
+        return {"id": f"fc_{composed.id}", "type": "function_call", "status": status, **said}
+    content = [responses_part(composed.text)] if done else []
+    return {"id": f"msg_{composed.id}", "type": "message", "status": status, "content": content, "role": "assistant"}
+
+
+def responses_part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
+
+
+def responses_usage(composed: Answer) -> dict[str, Any]:
+    given, made = composed.input_tokens, len(composed.pieces)
+    details = {"input_tokens_details": {"cached_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+    return {"input_tokens": given, "output_tokens": made, "total_tokens": given + made, **details}
+
+
+def responses_head(said: Mapping[str, Any], composed: Answer) -> dict[str, Any]:
+    asked = {"tool_choice": "auto", "tools": [], "parallel_tool_calls": True, "metadata": {}, "text": {}}
+    return {
+        "id": f"resp_{composed.id}",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "in_progress",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": None,
+        "model": composed.model,
+        "output": [],
+        **{name: said.get(name, value) for name, value in asked.items()},
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "usage": None,
+        "x_unknown": {"kept": True},
+    }
+
+
+def responses_whole(said: Mapping[str, Any], composed: Answer) -> dict[str, Any]:
+    output = [responses_item(composed)]
+    more = {"status": "completed", "output": output, "usage": responses_usage(composed)}
+    return responses_head(said, composed) | more
+
+
+def responses_frames(said: Mapping[str, Any], composed: Answer) -> Frames:
+    numbers = count()
+    item = responses_item(composed)
+    at = {"item_id": item["id"], "output_index": 0} | ({} if composed.tool else {"content_index": 0})
+
+    def frame(kind: str, **more: object) -> bytes:
+        kind = f"response.{kind}"
+        return event(kind, {"type": kind, **more, "sequence_number": next(numbers)})
+
+    head = responses_head(said, composed)
+    opening = [
+        frame("created", response=head),
+        frame("in_progress", response=head),
+        frame("output_item.added", output_index=0, item=responses_item(composed, done=False)),
+    ]
+    if composed.tool:
+        middle = [frame("function_call_arguments.delta", **at, delta=piece) for piece in composed.pieces]
+        closing = [frame("function_call_arguments.done", **at, name=composed.tool, arguments=composed.text)]
+    else:
+        opening.append(frame("content_part.added", **at, part=responses_part("")))
+        middle = [frame("output_text.delta", **at, delta=piece, logprobs=[]) for piece in composed.pieces]
+        closing = [
+            frame("output_text.done", **at, text=composed.text, logprobs=[]),
+            frame("content_part.done", **at, part=responses_part(composed.text)),
+        ]
+    closing += [
+        frame("output_item.done", output_index=0, item=item),
+        frame("completed", response=responses_whole(said, composed)),
+    ]
+    return Frames(opening, middle, closing)
+
+
+# --- numbers
+
+
+def embeddings_whole(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Three numbers for each text, as floats or in base64."""
+    given = said.get("input")
+    texts = given if isinstance(given, list) else [given]
+    numbers = [0.25, -1.5, 1e-07]
+    packed: object = numbers
+    if said.get("encoding_format") == "base64":
+        packed = base64.b64encode(struct.pack("<3f", *numbers)).decode()
+    data = [{"object": "embedding", "index": i, "embedding": packed} for i in range(len(texts))]
+    tokens = len(as_bytes(texts)) // 4 + 1
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": said.get("model"), "usage": usage}
+
+
+def moderations_whole(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing is ever flagged."""
+    result = {"flagged": False, "categories": {"violence": False}, "category_scores": {"violence": 1.5e-05}}
+    return {"id": "modr-sink", "model": said.get("model") or "omni-moderation-latest", "results": [result]}
 
 
 def openai_model(name: str) -> dict[str, Any]:

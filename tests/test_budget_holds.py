@@ -159,7 +159,7 @@ async def test_a_failure_costs_all_that_was_held_if_the_model_may_have_been_at_w
 async def sent_by(provider: BaseProvider, model: str, sink: Sink, most: int | None, **more: Any) -> dict[str, Any]:
     """What *provider* sends."""
     question = Ask(said("Hello", model, **more), model, DIRECT, most_tokens=most)
-    async with aclosing(provider.answer(question)) as answer:
+    async with aclosing(provider.spoken(question)) as answer:
         async for _ in answer:
             continue
     body: dict[str, Any] = next(each for each in reversed(sink.requests) if each.method == "POST").json()
@@ -203,7 +203,7 @@ async def test_anthropic_is_never_asked_for_more_than_it_would_be_anyway(sink: S
 
 async def test_a_provider_of_ones_own_is_told_in_the_documented_words() -> None:
     provider = EchoProvider()
-    async with aclosing(provider.answer(Ask(said(), "echo", DIRECT, most_tokens=300))) as answer:
+    async with aclosing(provider.spoken(Ask(said(), "echo", DIRECT, most_tokens=300))) as answer:
         assert [chunk async for chunk in answer]
     assert provider.asked[0].max_tokens == 300
 

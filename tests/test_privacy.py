@@ -21,12 +21,13 @@ from typing import Any, Self
 
 import pytest
 
+from membrain import sse
 from membrain.pii.vault import SHAPE, Vault
 from tests.canaries import BASE, KINDS, found_in, heard, spoken
 from tests.served import ROOT, Answer, Served
 from tests.sink import SSE, Reply, Sink
 
-CHAT = "/v1/chat/completions"
+CHAT, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/responses", "/v1/messages"
 JSON = {"content-type": "application/json"}
 WAYS = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
@@ -214,6 +215,68 @@ def text_of(answer: Answer, *, stream: bool) -> str:
     events = re.findall(rb"^data: (\{.*)", answer.body, re.MULTILINE)
     deltas = [choice["delta"] for event in events for choice in json.loads(event)["choices"]]
     return "".join(delta.get("content") or "" for delta in deltas)
+
+
+# --- what is stored, and what is signed -----------------------------------------------------------------------
+
+
+def reply(sink: Sink, path: str, text: str, dialect: str, *, stream: bool = False) -> None:
+    """Have the model answer *text* on *path*."""
+    sink.script(path, Reply(body=spoken(text, stream=stream, dialect=dialect), headers=SSE if stream else JSON))
+
+
+@WAYS
+def test_who_goes_on_from_a_stored_response_gets_back_what_was_masked_for_it(
+    served: Served, sink: Sink, keys: dict[str, Project], stream: bool
+) -> None:
+    value, owner = mail(f"stored {stream}"), keys["red"]
+    reply(sink, RESPONSES, "Noted.", "responses", stream=stream)
+    first = {"model": "gpt-4o", "input": f"I am {value}", "stream": stream}
+    assert served.post(RESPONSES, first, **owner).status == 200
+    [token] = placeholders(sink)
+    reply(sink, RESPONSES, f"You are {token}.", "responses", stream=stream)
+    on = {"model": "gpt-4o", "input": "Who am I?", "previous_response_id": "m", "stream": stream}
+    told = heard(served.post(RESPONSES, on, **owner), stream=stream, dialect="responses")
+    assert all(value in each for each in told)
+    assert found_in(sink.bytes_seen(), [value]) == []
+    theirs = served.post(RESPONSES, on, **keys["blue"])
+    assert value.encode() not in theirs.body
+
+
+def thought_of(text: str) -> bytes:
+    """A stream of Anthropic's that thinks *text*, and signs it."""
+    block = {"type": "thinking", "thinking": "", "signature": ""}
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "claude", "content": []}
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    deltas = [{"type": "thinking_delta", "thinking": piece} for piece in (text[:7], text[7:])]
+    deltas.append({"type": "signature_delta", "signature": "c2lnbmVk"})
+    told: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**message, "usage": usage}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage},
+        {"type": "message_stop"},
+    ]
+    return b"".join(sse.encode(json.dumps(each).encode(), each["type"]) for each in told)
+
+
+@pytest.mark.parametrize(("given", "status"), [(True, 200), (False, 403)])
+def test_a_signed_thought_returns_if_it_was_given_out_here_and_not_otherwise(
+    served: Served, sink: Sink, given: bool, status: int
+) -> None:
+    """The model made up an address; whoever made up the thought, might have put a real one there."""
+    text = f"For example {mail(f'made up, {given}')}, and so on."
+    user = {"role": "user", "content": "Think"}
+    asked = {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": [user], "stream": True}
+    if given:
+        sink.script(MESSAGES, Reply(body=thought_of(text), headers=SSE))
+        assert text[7:].encode() in served.post(MESSAGES, asked).body
+    block = {"type": "thinking", "thinking": text, "signature": "c2lnbmVk"}
+    sink.clear()
+    again = json.dumps({**asked, "messages": [user, {"role": "assistant", "content": [block]}, user]}).encode()
+    assert served.post(MESSAGES, again).status == status
+    assert [request.body for request in sink.requests] == [again] * given
 
 
 # --- many at once -----------------------------------------------------------------------------------------------

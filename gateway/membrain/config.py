@@ -49,11 +49,11 @@ __all__ = ["Places", "SettingInfo", "Settings", "load", "save", "settings_table"
 
 FILE = "config.toml"
 
-NO_SETTINGS = frozenset({"MEMBRAIN_HOME", "MEMBRAIN_DEBUG", "MEMBRAIN_API_KEY", "MEMBRAIN_URL"})
+NO_SETTINGS = frozenset({"MEMBRAIN_HOME", "MEMBRAIN_DEBUG", "MEMBRAIN_API_KEY", "MEMBRAIN_CONFORM_KEY", "MEMBRAIN_URL"})
 """Variables of ours that set no setting."""
 
 # Patterns are compiled when they are first needed: the command line imports this module at every call.
-_OWN_VARIABLE = r"MEMBRAIN_PROVIDERS_([A-Z0-9_]+)_(URL|MODELS|LOCAL)"
+_OWN_VARIABLE = r"MEMBRAIN_PROVIDERS_([A-Z0-9_]+)_(URL|MODELS|LOCAL|SPEAKS)"
 _KEY_LIKE = r"(?i)(key|token|secret|passw(or)?d)s?$"
 _KEY_SHAPED = r"\b(sk|ck|pk|rk|gsk|ghp|xai)[-_]|(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{16,}"
 _UNQUOTABLE = r"@|\b(sk|ck|pk|rk|gsk|ghp|xai)[-_]|(?=[\w-]*\d)[\w-]{16,}|[\w+/=-]{24,}"
@@ -209,7 +209,7 @@ def _refuse_halves(given: Mapping[str, _Given]) -> None:
     """A provider of the user's own about which anything is said needs a URL."""
     for name, each in given.items():
         front, _, last = name.rpartition(".")
-        if name.startswith("providers.") and last in {"models", "local"} and f"{front}.url" not in given:
+        if name.startswith("providers.") and last in {"models", "local", "speaks"} and f"{front}.url" not in given:
             raise Misconfigured(
                 f"{each.blame} is set, but {front} has no url; "
                 "it must be where its API is, like https://api.example.com/v1",

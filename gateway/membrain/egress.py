@@ -40,6 +40,9 @@ _REST_BYTES = 64 << 10
 
 _OF_BODY: dict[bool, dict[str, str]] = {True: {"content-type": "application/json"}, False: {}}
 
+_MOST_TARGETS = 64
+"""Addresses that are kept parsed; those with somebody's id in them would be without number."""
+
 _HEADER_BYTES = 64 << 10
 """The largest header line that an upstream may send."""
 
@@ -273,6 +276,11 @@ class Upstream:
         wait = limits.first_byte if stream and not self.final else limits.whole
         return await self._send("POST", path, body, headers, wait)
 
+    async def ask(self, method: str, path: str, passport: Passport) -> Reply:
+        """Ask with *method* for what is kept at *path*, without a body. Raises as `post` does; the caller closes."""
+        self.egress.check(self, passport)
+        return await self._send(method, path, b"", None, self.egress.limits.whole)
+
     async def get(self, path: str, *, seconds: float, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON at *path*, for probes: they carry nothing of the user's, so they need no passport."""
         if (self.host, self.port) in self.egress._own:  # noqa: SLF001  # one idea in two classes
@@ -323,7 +331,9 @@ class Upstream:
         session = self._session or self._open()
         target = self._targets.get(path)
         if target is None:
-            target = self._targets[path] = URL(f"{self.url}{path}", encoded=True)
+            target = URL(f"{self.url}{path}", encoded=True)
+            if len(self._targets) < _MOST_TARGETS:
+                self._targets[path] = target
         try:
             async with asyncio.timeout(wait):
                 response = await session.request(

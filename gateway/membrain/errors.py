@@ -5,6 +5,8 @@
     │  ├─ UnknownModel       404       nobody here serves that model
     │  ├─ NotFound           404       no such route or record
     │  ├─ MethodNotAllowed   405
+    │  ├─ NotServed          400       the model's provider has nothing of that kind
+    │  ├─ NotCovered         501       a route whose content we cannot look at, so it is not passed on
     │  ├─ TooLarge           413       body, depth or field over its cap
     │  └─ UnsupportedType    415       not JSON, or an encoding we do not read
     ├─ Refused                         we said no; nothing left this machine
@@ -104,6 +106,19 @@ class MethodNotAllowed(BadRequest):
 
     status = 405
     code = "method_not_allowed"
+
+
+class NotServed(BadRequest):
+    """Who has the model does not answer questions of this kind, and there is no way to ask them otherwise."""
+
+    code = "endpoint_not_served"
+
+
+class NotCovered(BadRequest):
+    """A route of OpenAI's or Anthropic's whose content cannot be looked at yet, so that nothing of it is passed on."""
+
+    status = 501
+    code = "not_implemented"
 
 
 class TooLarge(BadRequest):

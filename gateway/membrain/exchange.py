@@ -41,6 +41,8 @@ class Exchange:
     """Door. Whether the caller is this machine's user; None where the system cannot tell."""
     forwarded: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Door. The request's headers, from which a provider takes those its upstream knows."""
+    query: str = ""
+    """Door. What stands behind the path, if it is something that an upstream goes by."""
     began: float = field(default_factory=perf_counter)
     """Door."""
 

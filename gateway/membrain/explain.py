@@ -11,15 +11,16 @@ from time import monotonic
 from typing import Any
 
 from membrain.cost.prices import Price, Prices
+from membrain.dialects.table import NO_TEXT
 from membrain.errors import BadRequest, MembrainError, PiiBlocked
-from membrain.providers.base import said_of
+from membrain.providers.base import BYTES_PER_TOKEN, said_of
 from membrain.providers.registry import Registry
 from membrain.records import AuditRecord, Caller, Considered, Decision, Explanation, Hints, ModelRow, Tokens
 from membrain.routing.breaker import Breakers
 from membrain.routing.router import Router, consider, refusal
 from membrain.routing.world import World
 from membrain.stages.auth import bound
-from membrain.stages.dispatch import BYTES_PER_TOKEN, allowed
+from membrain.stages.dispatch import allowed
 from membrain.stages.pii import POLICY, Pii, Preview
 
 COMPLETION = 500
@@ -56,7 +57,8 @@ class Question:
     def again(cls, record: AuditRecord) -> Question:
         """An exchange of the past, under today's rules."""
         limit = record.decision.max_cost if record.decision else None
-        return cls(record.model, Hints(record.tier, record.private, limit), replay=record)
+        serves = record.dialect if record.dialect in NO_TEXT else None
+        return cls(record.model, Hints(record.tier, record.private, limit, serves), replay=record)
 
 
 _OURS = ("prompt", "tier", "private", "max_cost", "replay")

@@ -29,6 +29,7 @@ from membrain.holds import Change, Holds
 from membrain.live import Live
 from membrain.local.engine import Engine
 from membrain.masking.guard import Guard
+from membrain.masking.kept import Kept
 from membrain.metrics import Metrics
 from membrain.pipeline import Pipeline
 from membrain.places import Places, read_private, write_private
@@ -76,6 +77,7 @@ from membrain.stages.cache import Cache
 from membrain.stages.dispatch import Dispatch, may_ask
 from membrain.stages.pii import Pii
 from membrain.stages.rate_limit import RateLimit
+from membrain.stored import Policy, Stored
 from membrain.stores.base import AuditQuery, Balance, Crossing, Stores
 from membrain.stores.open import open_stores
 from membrain.telemetry import telemetry
@@ -152,7 +154,9 @@ class Gateway:
         self.auth = Auth(self.stores.keys, places.read_or_make_pepper(), settings.effective_auth_mode)
         self.holds = Holds(self._held)
         self.sent = Sent()
-        self._pii = Pii(self.holds, self.sent)
+        self.kept = Kept()
+        self.stored = Stored(self.registry, self.kept, self._stored_policy)
+        self._pii = Pii(self.holds, self.sent, self.kept)
         self._placeholder_key = placeholder_key(settings, places)
         self._allowances = allowances_of(settings, self._written)
         self._made_by = made_by(settings)
@@ -267,6 +271,9 @@ class Gateway:
         if self._pii.clean(name) == name:
             return name
         return "~" + hmac.digest(self._placeholder_key, name.encode(), hashlib.sha256).hex()[:16]
+
+    def _stored_policy(self) -> Policy:
+        return Policy(self._settings.pii.answers, self._settings.pii.url_tools)
 
     def _rates_of(self, caller: Caller) -> Sequence[tuple[str, Rate]]:
         return self._allowances.rates_of(caller)

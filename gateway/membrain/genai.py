@@ -12,8 +12,14 @@ from typing import Any, Final
 from membrain.records import AuditRecord
 
 OPERATION: Final = "gen_ai.operation.name"
-CHAT: Final = "chat"
-"""What every exchange is, in whatever dialect it was asked."""
+_CHAT: Final = "chat"
+_OPERATIONS: Final[Mapping[str, str]] = {
+    "completions": "text_completion",
+    "embeddings": "embeddings",
+    "moderations": "moderations",
+    "count_tokens": "count_tokens",
+}
+"""What an exchange is, by its dialect, where it is no chat. The last two have no name in the conventions."""
 TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105  # the name of an attribute
 NOBODY: Final = "membrain"
 """Who answered, where no provider did: we did, from the cache or with a refusal."""
@@ -87,7 +93,12 @@ def named(row: Mapping[str, Any]) -> dict[str, Any]:
 def attributes(record: AuditRecord) -> dict[str, Any]:
     """What a span says of *record*; what is not known is left out."""
     row = {name: value for name in ON_A_SPAN if (value := getattr(record, name)) is not None}
-    return {OPERATION: CHAT, **named(row), GENAI["provider"]: who(record)}
+    return {OPERATION: operation(record), **named(row), GENAI["provider"]: who(record)}
+
+
+def operation(record: AuditRecord) -> str:
+    """What was asked for; a chat, in whatever dialect of those that chat."""
+    return _OPERATIONS.get(record.dialect, _CHAT)
 
 
 def who(record: AuditRecord) -> str:

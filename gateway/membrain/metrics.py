@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from membrain import __version__
-from membrain.genai import CHAT, DURATIONS, GENAI, OPERATION, SIZES, TOKEN_TYPE, who
+from membrain.genai import DURATIONS, GENAI, OPERATION, SIZES, TOKEN_TYPE, operation, who
 from membrain.records import AuditRecord
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class Metrics:
         provider, model = record.provider or "", self._model(record.answered_model)
         self._add(REQUESTS, (str(record.outcome), record.dialect, provider, model))
         self._cost(record, (provider, model))
-        self._spread_out(record, (CHAT, who(record), model))
+        self._spread_out(record, (operation(record), who(record), model))
         for attempt in record.attempts:
             self._add(ATTEMPTS, (attempt.provider, attempt.error or ""))
         if record.pii_findings_count:

@@ -102,7 +102,9 @@ def providers_of(settings: Settings, egress: Egress, keys: Mapping[str, str]) ->
         yield "anthropic", make.anthropic(egress, keys["anthropic"], places.anthropic.url), ()
     for other in places.others:
         key = keys.get(other.name)
-        provider = make.compatible(egress, other.name, other.url, key, other.models, local=other.local)
+        provider = make.compatible(
+            egress, other.name, other.url, key, other.models, local=other.local, speaks=other.speaks
+        )
         yield other.name, provider, other.models
     if places.ollama.url:
         yield "ollama", make.ollama(egress, places.ollama.url), ()

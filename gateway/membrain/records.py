@@ -191,6 +191,8 @@ class Hints(Record):
     private: bool = False
     max_cost: float | None = None
     """US dollars for 1K tokens, mean of input and output."""
+    serves: str | None = None
+    """What has to be served if it is no text: a dialect's name, as `embeddings`."""
 
 
 @dataclass(frozen=True, slots=True)

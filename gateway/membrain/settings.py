@@ -235,9 +235,13 @@ class LiteLLM:
     """Whether LiteLLM, if it is installed, answers for models that nobody else serves."""
 
 
+SPOKEN = ("chat", "completions", "embeddings", "moderations", "responses", "messages")
+"""What a provider of the user's own may speak; the first three go without saying."""
+
+
 @dataclass(frozen=True)
 class Compatible:
-    """A provider of your own naming that speaks OpenAI's chat completions: `[providers.NAME]`."""
+    """A provider of your own naming that speaks as OpenAI does, or as Anthropic: `[providers.NAME]`."""
 
     name: str
     url: Annotated[str, url()]
@@ -246,6 +250,9 @@ class Compatible:
     """The models it serves, by the names that it knows them by."""
     local: Annotated[bool, switch()] = False
     """Whether it runs on this machine and hands nothing on, so that private requests may go to it."""
+    speaks: Annotated[tuple[str, ...], listed("|".join(SPOKEN), f"a list of {', '.join(SPOKEN)}")] = SPOKEN[:3]
+    """What can be asked of it, each at its path under `url`. Who asks otherwise is translated into the first that can
+    say it."""
 
 
 @dataclass(frozen=True)
@@ -478,7 +485,12 @@ class SettingInfo(NamedTuple):
     """Other variables that set it, weaker than `env`."""
 
 
-OWN = (("providers.NAME.url", None), ("providers.NAME.models", ()), ("providers.NAME.local", False))
+OWN = (
+    ("providers.NAME.url", None),
+    ("providers.NAME.models", ()),
+    ("providers.NAME.local", False),
+    ("providers.NAME.speaks", SPOKEN[:3]),
+)
 """The settings of a provider of the user's own, with their defaults."""
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 MAX_EVENT = 1 << 20
 """Bytes that one event may have if nobody says otherwise, its blank line not counted: 1 MiB."""
@@ -125,6 +126,24 @@ def _after_last_blank_line(data: bytes) -> int:
     if at < 0:
         return 0
     return at + 3 if data[at + 1 : at + 3] == b"\r\n" else at + 2
+
+
+def blocks(raw: bytes) -> list[bytes]:
+    """The single events in *raw*, each in its own bytes with its blank line, comments before it included."""
+    if b"\r" not in raw:
+        pieces = raw.split(b"\n\n")
+        found = [piece + b"\n\n" for piece in pieces[:-1]]
+        return [*found, pieces[-1]] if pieces[-1] else found
+    ends = [0, *(blank.end() for blank in _BLANK_LINE.finditer(raw)), len(raw)]
+    return [raw[start:end] for start, end in pairwise(ends) if end > start]
+
+
+def closed(block: bytes) -> bytes:
+    """The last *block* that is read of a stream, with the LF of its CRLF if that had not come yet.
+
+    A CR is a line end, so the block is out before it is known whether a LF belongs to it.
+    """
+    return block + b"\n" if block.endswith(b"\r\n\r") else block
 
 
 def _is_one_plain_event(block: bytes) -> bool:

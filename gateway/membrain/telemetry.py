@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from membrain import __version__
 from membrain.errors import Misconfigured
-from membrain.genai import CHAT, DURATIONS, GENAI, OPERATION, SIZES, TOKEN_TYPE, attributes, who
+from membrain.genai import DURATIONS, GENAI, OPERATION, SIZES, TOKEN_TYPE, attributes, operation, who
 from membrain.records import AuditRecord
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def trace(tracer: Tracer, record: AuditRecord) -> None:
 
     begin = nanoseconds(record.time)
     span = tracer.start_span(
-        f"{CHAT} {record.model}", kind=SpanKind.CLIENT, attributes=attributes(record), start_time=begin
+        f"{operation(record)} {record.model}", kind=SpanKind.CLIENT, attributes=attributes(record), start_time=begin
     )
     if record.error is not None:
         span.set_status(Status(StatusCode.ERROR))
@@ -177,7 +177,7 @@ class Measures:
 
     def __call__(self, record: AuditRecord) -> None:
         """Measure an exchange that ended."""
-        labels = {OPERATION: CHAT, GENAI["provider"]: who(record)}
+        labels = {OPERATION: operation(record), GENAI["provider"]: who(record)}
         if record.answered_model is not None:  # never the name that a caller typed
             labels[GENAI["answered_model"]] = record.answered_model
         failed = {} if record.error is None else {GENAI["error"]: record.error}

@@ -93,7 +93,9 @@ def env(
     ] = "",
     form: Annotated[str, typer.Option("--format", metavar="FORM", help="shell or dotenv.")] = "shell",
     unset: Annotated[bool, typer.Option("--unset", help="Print what takes the variables away again.")] = False,
-    family: Annotated[str, typer.Option("--for", metavar="FAMILY", help="Only for tools of one family: openai.")] = "",
+    family: Annotated[
+        str, typer.Option("--for", metavar="FAMILY", help="Only for tools of one family: openai or anthropic.")
+    ] = "",
 ) -> None:
     """Print the exports that point tools at the gateway: eval "$(membrain env)"."""
     console = current()
@@ -123,14 +125,8 @@ def one_of(console: Console, flag: str, given: str, known: list[str]) -> str:
 
 
 def families(console: Console, name: str) -> tuple[Family, ...]:
-    """The families asked for: the one called *name*, or all whose door is open."""
+    """The families asked for: the one called *name*, or all."""
     if not name:
-        return tuple(each for each in FAMILIES if each.is_open)
+        return FAMILIES
     one_of(console, "--for", name, [each.name for each in FAMILIES])
-    asked = next(each for each in FAMILIES if each.name == name)
-    if not asked.is_open:
-        console.fail(
-            f"The gateway has no door for {name} tools yet ({asked.door}), so there is nothing to point them at.",
-            ("For OpenAI tools", "membrain env --for openai"),
-        )
-    return (asked,)
+    return tuple(each for each in FAMILIES if each.name == name)

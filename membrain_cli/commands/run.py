@@ -70,7 +70,8 @@ def run_tool(
     )
     path = shutil.which(tool[0], path=console.environ.get("PATH"))
     if path is None:
-        raise CommandError(f"There is no command {tool[0]} on the PATH.", [], NOT_FOUND)
+        said = f"There is no command {tool[0]} on the PATH."
+        raise CommandError(said, [("How it goes", "membrain run -- TOOL …")], NOT_FOUND)
     reach = Reach(console.environ)
     bring_up(console, reach)
     demand_keys(console, reach, rights)
@@ -136,7 +137,7 @@ def check(console: Console, given: Rights, asked: Rights) -> None:
 
 def surroundings(console: Console, reach: Reach, key: str, rights: Rights) -> dict[str, str]:
     """The tool's environment: ours with the exports, and without keys that would lead it past its limits."""
-    given = exports(reach, tuple(each for each in FAMILIES if each.is_open), key)
+    given = exports(reach, FAMILIES, key)
     others = [name for name in daemon.CREDENTIALS if name in console.environ and name not in given]
     if not others or not limited(rights):
         return {**console.environ, **given}

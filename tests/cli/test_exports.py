@@ -7,10 +7,8 @@ import pytest
 from membrain_cli import daemon, exports
 
 
-def test_a_door_that_opens_is_one_row() -> None:
-    """What the issue that brings `/v1/messages` will have to do."""
-    opened = tuple(each._replace(is_open=True) for each in exports.FAMILIES)
-    assert exports.variables(opened, "http://127.0.0.1:8001", "ck_live_x") == {
+def test_tools_of_both_families_are_pointed_at_the_gateway() -> None:
+    assert exports.variables(exports.FAMILIES, "http://127.0.0.1:8001", "ck_live_x") == {
         "OPENAI_BASE_URL": "http://127.0.0.1:8001/v1",
         "OPENAI_API_BASE": "http://127.0.0.1:8001/v1",
         "OPENAI_API_KEY": "ck_live_x",

@@ -77,6 +77,8 @@ def test_the_first_minutes(environ: dict[str, str]) -> None:
 export OPENAI_BASE_URL=http://127.0.0.1:PORT/v1
 export OPENAI_API_BASE=http://127.0.0.1:PORT/v1
 export OPENAI_API_KEY=ck_live_…
+export ANTHROPIC_BASE_URL=http://127.0.0.1:PORT
+export ANTHROPIC_AUTH_TOKEN=ck_live_…
 # Use it:  eval "$(membrain env)"
 """
     same(see({**fresh, "SHELL": "/bin/bash"}, "env"), env, fresh)

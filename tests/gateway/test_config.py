@@ -60,6 +60,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "providers.NAME.url": ("https://own.example/v1", "https://own.example/v1"),
     "providers.NAME.models": ("a,b/c", ("a", "b/c")),
     "providers.NAME.local": ("yes", True),
+    "providers.NAME.speaks": ("responses,messages", ("responses", "messages")),
     "local.enabled": ("off", False),
     "local.threads": ("2", 2),
     "local.context": ("2048", 2048),
@@ -119,7 +120,7 @@ def test_every_setting_can_be_set_in_the_environment(places: Places, name: str) 
     text, value = SAMPLES[name]
     front = "my-box=" if name.partition(".")[0] in NAMED else ""
     environ = {variable(name.replace("NAME", "my-box")): front + text}
-    if name.startswith("providers.") and name.endswith((".models", ".local")):
+    if name.startswith("providers.") and name.endswith((".models", ".local", ".speaks")):
         environ["MEMBRAIN_PROVIDERS_MY_BOX_URL"] = "https://own.example"
     settings = load(environ, places)
     name = name.replace("NAME", "my-box")
@@ -131,7 +132,7 @@ def test_every_setting_can_be_set_in_the_environment(places: Places, name: str) 
 def test_every_setting_can_be_saved_to_the_file_and_taken_out_again(places: Places, name: str) -> None:
     text, value = SAMPLES[name]
     name = name.replace("NAME", "my-box")
-    if name.startswith("providers.") and name.endswith((".models", ".local")):
+    if name.startswith("providers.") and name.endswith((".models", ".local", ".speaks")):
         save(places, "providers.my-box.url", "https://own.example")
     assert save(places, name, text) == value
     settings = load({}, places)

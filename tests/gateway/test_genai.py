@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from membrain.genai import GENAI, ON_A_SPAN, attributes, named, who
+import pytest
+
+from membrain.genai import GENAI, ON_A_SPAN, attributes, named, operation, who
 from membrain.records import Attempt, AuditRecord, Outcome
 
 
@@ -65,3 +67,12 @@ def test_somebody_is_always_named_as_the_provider() -> None:
     assert who(a_record()) == "openai"
     assert who(a_record(provider=None, attempts=tried)) == "anthropic"
     assert who(a_record(provider=None)) == "membrain"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "named"),
+    [("chat", "chat"), ("messages", "chat"), ("completions", "text_completion"), ("embeddings", "embeddings")],
+)
+def test_an_operation_is_named_by_what_was_asked_for(dialect: str, named: str) -> None:
+    record = AuditRecord(id="1", time="2026-11-22T00:00:00Z", dialect=dialect, path="/v1/x", model="m")
+    assert operation(record) == attributes(record)["gen_ai.operation.name"] == named

@@ -105,7 +105,7 @@ def test_every_setting_has_a_type_a_variable_and_a_sentence() -> None:
 def test_the_table_has_every_setting_and_a_provider_of_ones_own() -> None:
     names = [row.name for row in settings_table()]
     assert len(set(names)) == len(names)
-    own = {"providers.NAME.url", "providers.NAME.models", "providers.NAME.local"}
+    own = {f"providers.NAME.{each}" for each in ("url", "models", "local", "speaks")}
     assert set(names) == {*ISSUED, *own, "aliases.NAME", "prices.NAME"}
     assert names.index("providers.NAME.url") == names.index("providers.litellm.enabled") + 1
 

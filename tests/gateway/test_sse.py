@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from membrain.sse import Event, EventSplitter, EventTooLarge, encode, parse
+from membrain.sse import Event, EventSplitter, EventTooLarge, blocks, closed, encode, parse
 from tests.growth import assert_linear
 
 BOM = b"\xef\xbb\xbf"
@@ -258,6 +258,34 @@ def test_parsing_agrees_with_the_slow_reader(stream: bytes) -> None:
 )
 def test_the_rules_of_the_format(block: bytes, events: list[Event]) -> None:
     assert parse(block) == events
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.one_of(streams, st.text("\r\nda:", max_size=40).map(str.encode)))
+def test_blocks_are_the_single_events_and_nothing_is_lost(stream: bytes) -> None:
+    """Fed to a splitter first, as everything is: a stream's complete events."""
+    splitter = EventSplitter()
+    for raw in (splitter.feed(stream), splitter.flush()):
+        found = blocks(raw)
+        assert b"".join(found) == raw
+        assert all(found)
+        assert all(len(parse(block)) <= 1 for block in found)
+        assert [event for at, block in enumerate(found) for event in parse(block, at_start=at == 0)] == parse(raw)
+
+
+@pytest.mark.parametrize(
+    ("block", "whole"),
+    [
+        (b"data: a\r\n\r", b"data: a\r\n\r\n"),
+        (b"data: a\r\n\r\n", b"data: a\r\n\r\n"),
+        (b"data: a\r\r", b"data: a\r\r"),
+        (b"data: a\n\n", b"data: a\n\n"),
+        (b"data: a\n\r", b"data: a\n\r"),
+    ],
+)
+def test_the_last_block_gets_the_end_of_its_last_line(block: bytes, whole: bytes) -> None:
+    assert closed(block) == whole
+    assert parse(closed(block)) == parse(block)
 
 
 @pytest.mark.parametrize("rest", [b"data: [DONE]", b"data: [DONE]\n", b"data: [DONE]\r", b"data: [DONE]\r\n"])

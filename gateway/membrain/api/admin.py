@@ -13,12 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from membrain import sse
+from membrain import __version__, sse
 from membrain.api import holds as held
 from membrain.api import keys as held_keys
+from membrain.api import stored
 from membrain.api import usage as summed
 from membrain.api.guard import credential_of, headers_of
+from membrain.api.models import anthropics, listed, page
 from membrain.api.peer import same_user
+from membrain.api.surface import is_anthropics
 from membrain.errors import BadRequest, Refused
 from membrain.filters import moment, query_from
 from membrain.gateway import Gateway
@@ -32,8 +35,9 @@ _MASKING = ("redact", "confirm")
 
 
 def routes(gateway: Gateway) -> list[Route]:
-    """Every route of this door. `/health` is open to whoever passed the guard; the rest wants a caller."""
+    """Every route of this door. `/` and `/health` are open to whoever passed the guard; the rest wants a caller."""
     return [
+        Route("/", _open(gateway, root), methods=["GET"]),
         Route("/health", _open(gateway, health), methods=["GET"]),
         *(Route(path, _known(gateway, handler, scopes), methods=[method]) for method, path, scopes, handler in ROUTES),
     ]
@@ -68,6 +72,11 @@ def _json(data: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(data), status, media_type="application/json")
 
 
+async def root(gateway: Gateway, request: Request, caller: Caller) -> Response:
+    """Who this is: some tools ask nothing but that before they begin."""
+    return _json({"name": "membrain", "version": __version__})
+
+
 async def health(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """Is it up, and is it ours; what it knows is for callers that it knows."""
     challenge = request.query_params.get("challenge")
@@ -79,12 +88,13 @@ async def health(gateway: Gateway, request: Request, caller: Caller) -> Response
 async def models(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """What one may ask for by name."""
     cards = await gateway.models(caller)
-    return _json({"object": "list", "data": [card.model_dump() for card in cards]})
+    return _json(page(cards, request.query_params) if is_anthropics(request.scope) else listed(cards))
 
 
 async def model(gateway: Gateway, request: Request, caller: Caller) -> Response:
     """One model."""
-    return _json((await gateway.model(request.path_params["id"], caller)).model_dump())
+    card = await gateway.model(request.path_params["id"], caller)
+    return _json(anthropics(card) if is_anthropics(request.scope) else card.model_dump())
 
 
 async def model_rows(gateway: Gateway, request: Request, caller: Caller) -> Response:
@@ -214,12 +224,16 @@ async def _body(request: Request) -> dict[str, Any]:
 
 Scopes = tuple[str, ...]
 
-ANY, READ, ADMIN = ("ask", "read"), ("read",), ("admin",)
+ANY, ASK, READ, ADMIN = ("ask", "read"), ("ask",), ("read",), ("admin",)
 """For what a key must have been issued; who is an admin may do everything."""
 
 ROUTES: tuple[tuple[str, str, Scopes, Handler], ...] = (
     ("GET", "/v1/models", ANY, models),
     ("GET", "/v1/models/{id:path}", ANY, model),
+    ("GET", "/v1/responses/{id}", ASK, stored.response),
+    ("DELETE", "/v1/responses/{id}", ASK, stored.response),
+    ("GET", "/v1/responses/{id}/input_items", ASK, stored.input_items),
+    ("POST", "/v1/responses/{id}/cancel", ASK, stored.cancel),
     ("GET", "/api/models", ANY, model_rows),
     ("GET", "/api/tiers", ANY, tiers),
     ("POST", "/api/route", ANY, route),

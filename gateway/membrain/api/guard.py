@@ -7,7 +7,7 @@ and `Sec-Fetch-Site` all at once, and it cannot send JSON across origins without
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from typing import Any
 
 from membrain.egress import HOP_HEADER
@@ -49,6 +49,8 @@ _OURS = frozenset(
 """What headers of ours are called behind `x-membrain-`."""
 
 
+_FALSE = frozenset({"false", "0", "no", "off"})
+
 _FRONTS = frozenset({"x-membrain", "x_membrain"})
 """A header of ours that is misspelt must not pass for none: it may have said `private`."""
 
@@ -69,8 +71,11 @@ class Guard:
         self._origins = frozenset(f"http://{host}" for host in self._hosts)
         self.body_bytes = body_bytes
 
-    def check(self, scope: Scope) -> dict[str, str]:
-        """The headers of *scope*, lower-case, if it may speak; else a typed error."""
+    def check(self, scope: Scope, *, bodiless: bool = False) -> dict[str, str]:
+        """The headers of *scope*, lower-case, if it may speak; else a typed error.
+
+        *bodiless* says that nobody will read a body, so that it does not matter of what kind it is.
+        """
         headers = headers_of(scope)
         host = headers.get("host", "").lower()
         if host not in self._hosts and not (self._numbers and self._is_number(host)):
@@ -84,7 +89,7 @@ class Guard:
         for name in headers:
             if name[:10] in _FRONTS and (name[:11] != "x-membrain-" or name[11:] not in _OURS):
                 raise BadRequest(f"There is no header {name}.", hint=f"There are: {', '.join(sorted(_OURS))}")
-        if scope["method"] in _WITH_BODY:
+        if scope["method"] in _WITH_BODY and not bodiless:
             self._check_body(headers)
         return headers
 
@@ -152,6 +157,11 @@ def credential_of(headers: dict[str, str]) -> str | None:
     if any(key != sent[0] and key.startswith(_KEY) for key in sent[1:]):
         raise BadRequest("Two different client keys were sent.", hint="Send one of them.")
     return sent[0] if sent else None
+
+
+def wants_private(headers: Mapping[str, str]) -> bool:
+    """Whether the request may only be answered on this machine. A flag that cannot be read counts as one."""
+    return headers.get("x-membrain-private", "false").strip().lower() not in _FALSE
 
 
 _KEY = "ck_live_"

@@ -13,9 +13,11 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 
-from membrain.api.guard import Guard, Scope, credential_of
-from membrain.api.park import Park, first_or_parked
+from membrain.api.guard import Guard, Scope, credential_of, wants_private
+from membrain.api.park import QUIET_SECONDS, Park, first_or_parked
 from membrain.api.peer import same_user
+from membrain.api.pulse import Pulse
+from membrain.api.stored import check_previous
 from membrain.api.wire import (
     CLOSE,
     JSON,
@@ -27,11 +29,13 @@ from membrain.api.wire import (
     Told,
     Watch,
     error_headers,
+    id_headers,
     new_id,
     place_of,
     send_body,
 )
-from membrain.dialects.base import Dialect, unbroken
+from membrain.dialects.base import Chunk, Dialect, unbroken
+from membrain.dialects.table import NO_TEXT
 from membrain.errors import BadRequest, MembrainError, ShuttingDown
 from membrain.exchange import Exchange
 from membrain.gateway import Gateway
@@ -45,16 +49,20 @@ _EVENTS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-_FALSE = frozenset({"false", "0", "no", "off"})
+_BETA = "?beta=true"
+"""The one query that goes on: Anthropic's own tools send it. Any other could hold anything."""
+_WITH_BETA = frozenset({"messages", "count_tokens"})
 
 
 class Speak:
     """Answers one route in one dialect."""
 
-    def __init__(self, gateway: Gateway, guard: Guard, dialect: Dialect) -> None:
+    def __init__(self, gateway: Gateway, guard: Guard, dialect: Dialect, *, quiet: float = QUIET_SECONDS) -> None:
+        """A stream is never silent for longer than *quiet* seconds, once its head is out."""
         self._gateway = gateway
         self._guard = guard
         self._dialect = dialect
+        self._quiet = quiet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, from its body to its last byte, and whatever goes wrong in the dialect's words for it."""
@@ -63,6 +71,7 @@ class Speak:
         self._gateway.running[id] = watch
         try:
             exchange = await self._read(id, scope, body)
+            check_previous(self._gateway, exchange)
             watch.exchange = exchange
             watch.begin()
             await (self._stream(exchange, told, watch) if exchange.said.stream else self._whole(exchange, told))
@@ -97,12 +106,13 @@ class Speak:
             time=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             path=scope["path"],
             said=said,
-            hints=hints_of(headers),
+            hints=hints_of(headers, said.dialect),
             credential=credential,
             user=headers.get("x-membrain-user-id", "")[:_MAX_USER],
             project=headers.get("x-membrain-project", "").strip(),
             same_user=same_user(scope["client"], scope["server"]) if credential is None else None,
             forwarded=headers,
+            query=_query_of(scope, said.dialect),
         )
 
     async def _whole(self, exchange: Exchange, send: Send) -> None:
@@ -115,20 +125,26 @@ class Speak:
         await send({"type": "http.response.body", "body": body})
 
     async def _stream(self, exchange: Exchange, send: Told, watch: Watch) -> None:
-        park = Park(send, partial(_events_head, exchange))
+        park = Park(send, partial(_events_head, exchange), self._quiet)
         watch.on_hold = park.held
         async with aclosing(self._gateway.answer(exchange)) as answer:
-            first = await first_or_parked(answer, park)
+            chunk: Chunk | None = await first_or_parked(answer, park)
             await park.begin()
-            await send({"type": "http.response.body", "body": unbroken(first.raw), "more_body": True})
-            async for chunk in answer:
-                await send({"type": "http.response.body", "body": unbroken(chunk.raw), "more_body": True})
-        await send({"type": "http.response.body", "body": self._dialect.end()})
+            end = self._dialect.end()
+            with Pulse(send, self._quiet) as pulse:
+                while chunk is not None:
+                    if chunk.last:  # not before the outcome is on record
+                        end = chunk.raw
+                    else:
+                        await send({"type": "http.response.body", "body": unbroken(chunk.raw), "more_body": True})
+                        pulse.last = pulse.clock()
+                    chunk = await anext(answer, None)
+        await send({"type": "http.response.body", "body": unbroken(end)})
 
     async def _tell(self, error: MembrainError, told: Told, body: Body, about: Exchange | str) -> None:
         """Tell of *error*: as a status while there is none, and as an event once a stream has begun."""
         if not told.anything:
-            receipt = [_id_header(about)] if isinstance(about, str) else _receipt(about)
+            receipt = id_headers(about) if isinstance(about, str) else _receipt(about)
             headers = [*receipt, *error_headers(error), *([CLOSE] if body.more else ())]
             await send_body(told, error.status, self._dialect.error(error), headers)
         elif isinstance(about, Exchange) and about.said.stream:
@@ -137,14 +153,21 @@ class Speak:
             await told({"type": "http.response.body", "body": event, "more_body": True})
 
 
-def hints_of(headers: dict[str, str]) -> Hints:
-    """What the routing headers ask for. A private flag that cannot be read counts as private."""
+def hints_of(headers: dict[str, str], dialect: str = "chat") -> Hints:
+    """What the routing headers ask for."""
     cost = headers.get("x-membrain-max-cost")
     return Hints(
         tier=headers.get("x-membrain-tier") or None,
-        private=headers.get("x-membrain-private", "false").strip().lower() not in _FALSE,
+        private=wants_private(headers),
         max_cost=None if cost is None else _dollars(cost),
+        serves=dialect if dialect in NO_TEXT else None,
     )
+
+
+def _query_of(scope: Scope, dialect: str) -> str:
+    """What of the request's query goes on."""
+    asked = dialect in _WITH_BETA and _BETA[1:].encode() in scope["query_string"].split(b"&")
+    return _BETA if asked else ""
 
 
 def _dollars(text: str) -> float:
@@ -159,10 +182,6 @@ def _dollars(text: str) -> float:
     return dollars
 
 
-def _id_header(id: str) -> Header:
-    return (b"x-request-id", id.encode())
-
-
 def _events_head(exchange: Exchange) -> list[Header]:
     return [*_EVENTS, *_receipt(exchange)]
 
@@ -174,7 +193,7 @@ def _cost(micros: int | None) -> bytes:
 
 def _receipt(exchange: Exchange) -> list[Header]:
     """Who answered, or was asked last, and under which id it is on record."""
-    headers = [_id_header(exchange.id)]
+    headers = id_headers(exchange.id)
     if exchange.attempts:
         last = exchange.attempts[-1]
         provider, model = exchange.provider or last.provider, exchange.answered_model or last.model

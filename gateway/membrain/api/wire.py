@@ -45,6 +45,11 @@ def new_id() -> str:
     return f"{_ids.getrandbits(96):024x}"
 
 
+def id_headers(id: str) -> list[Header]:
+    """The id under the names that OpenAI's and Anthropic's SDKs look for."""
+    return [(b"x-request-id", id.encode()), (b"request-id", id.encode())]
+
+
 class Body:
     """A request's body on its way in: counts it, and knows whether there is more of it."""
 

@@ -9,7 +9,7 @@ behind our back. Nothing in the request says how much that is. It is charged onc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from membrain.cost.prices import Prices
@@ -41,9 +41,8 @@ ASKABLE: Final = ((200_000, 16_384), (0, 4_096))
 """Tokens that a model can be asked to stop at without refusing the request for it, by how many it can read at least:
 models of less than 200,000 may write no more than 4,096, and none says so but in its refusal."""
 
-LENGTHS: Final = ("max_completion_tokens", "max_tokens")
-"""What a chat request says about the length of each answer. Other dialects' names for it are passed over by those who
-do not know them, so they bound nothing."""
+_KEPT: Final = ("previous_response_id", "conversation", "prompt")
+"""What a provider keeps of earlier questions or prompts, which it reads and charges as if they had been sent."""
 
 _EXPLAINED: Final = ("tools", "functions", "response_format")
 _PICTURES: Final = frozenset({"image_url", "image", "input_image"})
@@ -54,15 +53,20 @@ _EMBEDDED: Final = frozenset({"url", "image_url", "data", "file_data"})
 Json = Mapping[str, Any]
 
 
-def says_length(data: Json) -> bool:
-    """Whether the request *data* says itself how long its answer may be."""
-    return any(data.get(name) is not None for name in LENGTHS) or _thinking(data) > 0
+def says_length(data: Json, lengths: Sequence[str]) -> bool:
+    """Whether the request *data* says itself how long its answer may be, in one of its dialect's members *lengths*.
+
+    Other dialects' names for it are passed over by those who do not know them, so they bound nothing. A dialect
+    without such a member has nothing to say.
+    """
+    return not lengths or any(data.get(name) is not None for name in lengths) or _thinking(data) > 0
 
 
 def answers(data: Json) -> int:
-    """How many answers the request *data* wants."""
-    wanted = data.get("n")
-    return wanted if type(wanted) is int and wanted > 0 else 1
+    """How many answers are written for the request *data*: so many for each prompt, those that are not shown too."""
+    wanted = [value for name in ("n", "best_of") if type(value := data.get(name)) is int and value > 0]
+    prompts = data.get("prompt")
+    return max(wanted, default=1) * (len(prompts) if isinstance(prompts, list) and prompts else 1)
 
 
 def input_tokens(body: bytes, data: Json, provider: str, context: int | None = None) -> int:
@@ -81,12 +85,18 @@ def input_tokens(body: bytes, data: Json, provider: str, context: int | None = N
         else:
             most = context or DOCUMENT
             tokens += min(max(embedded, PICTURE) if embedded else most, most) - embedded
+    if any(isinstance(data.get(name), dict) or (name != "prompt" and data.get(name)) for name in _KEPT):
+        tokens = max(tokens, context or DOCUMENT)
     return tokens
 
 
-def output_tokens(data: Json, provider: str, context: int | None = None) -> int:
-    """How many tokens *provider* may write at most in answer to the request *data*; *context* as in `input_tokens`."""
-    said = [value for name in LENGTHS if type(value := data.get(name)) is int and value > 0]
+def output_tokens(data: Json, lengths: Sequence[str], provider: str, context: int | None = None) -> int:
+    """How many tokens *provider* may write at most in answer to the request *data*; *context* as in `input_tokens`,
+    *lengths* as in `says_length`.
+    """
+    if not lengths:
+        return 0
+    said = [value for name in lengths if type(value := data.get(name)) is int and value > 0]
     if said:
         each = max(said)
     elif provider == "anthropic":
@@ -129,9 +139,9 @@ def _thinking(data: Json) -> int:
 
 
 def _media(data: Json) -> Iterator[dict[str, Any]]:
-    """Every part of the messages that is a picture or a document, also inside the answer of a tool."""
-    messages = data.get("messages")
-    waiting = [each.get("content") for each in messages if isinstance(each, dict)] if isinstance(messages, list) else []
+    """Every part of what is said that is a picture or a document, also inside the answer of a tool."""
+    said = [each for name in ("messages", "input") if isinstance(data.get(name), list) for each in data[name]]
+    waiting: list[Any] = [each.get(name) for each in said if isinstance(each, dict) for name in ("content", "output")]
     while waiting:
         node = waiting.pop()
         if isinstance(node, list):

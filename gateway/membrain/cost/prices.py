@@ -47,6 +47,17 @@ HOUSES: Final[Mapping[str, str]] = {
 }
 """Names of providers and LiteLLM's prefixes that the library has under another name; the rest it knows itself."""
 
+EMBEDDINGS: Final[Mapping[str, float]] = {
+    "text-embedding-3-small": 0.02,
+    "text-embedding-3-large": 0.13,
+    "text-embedding-ada-002": 0.10,
+}
+"""US dollars for a million tokens of OpenAI's embeddings, of which the library knows half. Nothing is written."""
+
+_FROM: Final = ("OpenAI's price list", "2026-05-01")
+_SELLERS: Final = frozenset({"", "openai", "litellm"})
+"""Who sells them at that price."""
+
 _ROW_PREFIXES: Final = frozenset({"openai", "anthropic"})
 """Prefixes that may stand before a model of the documented rows."""
 
@@ -136,6 +147,8 @@ class Prices:
             return own
         if _is_here(model, provider):
             return None
+        if (embedding := _embedding(model, provider)) is not None:
+            return embedding
         listed = self._listed(model, provider)
         return listed.price if listed else _row(model)
 
@@ -149,7 +162,7 @@ class Prices:
         if tokens.cost_micros is not None and tokens.cost_micros >= 0:
             return tokens.cost_micros
         counts = _counted(tokens)
-        price = self._own(model, provider)
+        price = self._own(model, provider) or _embedding(model, provider)
         if price is None:
             if _is_here(model, provider):
                 return None
@@ -185,10 +198,21 @@ def _is_here(model: str, provider: str) -> bool:
 
 def _row(model: str) -> Price | None:
     """The documented row of *model*."""
+    row = MODEL_PRICING.get(_bare(model))
+    return Price(*row, source=GUIDE) if row else None
+
+
+def _bare(model: str) -> str:
+    """*model* without a prefix that only says whose it is."""
     model = model.removeprefix("litellm/")
     prefix, slash, bare = model.partition("/")
-    row = MODEL_PRICING.get(bare if slash and prefix in _ROW_PREFIXES else model)
-    return Price(*row, source=GUIDE) if row else None
+    return bare if slash and prefix in _ROW_PREFIXES else model
+
+
+def _embedding(model: str, provider: str) -> Price | None:
+    """What OpenAI takes for *model*, if that is one of its embeddings."""
+    cost = EMBEDDINGS.get(_bare(model)) if provider in _SELLERS else None
+    return None if cost is None else Price(cost, 0.0, source=_FROM[0], date=_FROM[1], context=8192)
 
 
 # -- counting and charging --

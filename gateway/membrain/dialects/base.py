@@ -5,8 +5,9 @@ A dialect is pure: bytes and data in, bytes and data out. It never touches the n
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -17,7 +18,17 @@ from membrain.records import Tokens
 
 _decode = msgspec.json.Decoder().decode
 
+Json = dict[str, Any]
+Event = tuple[str | None, Json]
+"""An event's name, None where the dialect gives none, and its parsed data."""
+
+Failed = Callable[[Json], MembrainError]
+"""Makes an error of ours of what an upstream said instead of an answer: a body, or an event's data."""
+
 MAX_MODEL_NAME = 256
+
+MOST_CHOICES = 128
+"""No provider gives more answers to one prompt, so no end of ours is written for more."""
 
 
 @dataclass(slots=True)
@@ -40,7 +51,8 @@ class Chunk:
     """A piece of an answer in its dialect's words.
 
     `raw` is one whole JSON body (`whole`), or one or more complete server-sent events as they came. The dialect's
-    terminal event is never part of it: the door writes that itself, once the outcome is on record.
+    terminal event is only in a piece that is the `last` one: the door sends that once the outcome is on record, and
+    where there was none, writes the dialect's own.
     """
 
     raw: bytes = field(repr=False)
@@ -49,12 +61,35 @@ class Chunk:
     """What the provider reported so far, if this piece said so."""
     model: str | None = None
     """The model that answered, if it is not the one that was asked."""
+    last: bool = False
+    """The stream's proper end is in it."""
+    failure: MembrainError | None = field(default=None, repr=False)
+    """Why there is no answer, where the upstream says so in a proper end."""
+
+
+class Reader(Protocol):
+    """Reads one upstream's stream in its dialect: what passes on, what was used, and whether it came to its end."""
+
+    over: bool
+    """Everything that counts has come, so that a stream which closes now did not break off."""
+    ended: bool
+    """The terminal event has come; what follows it is not looked at."""
+
+    def speaks(self, raw: bytes) -> bool:
+        """Whether an event of the answer is among the events *raw*. Comments and pings are none."""
+        ...
+
+    def feed(self, raw: bytes) -> Iterator[Chunk]:
+        """Take some complete events; give what is to be passed on of them. Raises what the upstream failed with."""
+        ...
 
 
 class Dialect(Protocol):
-    """One way of speaking to a model: how its requests are read and its answers and errors are written."""
+    """One way of speaking to a model: how its requests are read, and its answers and errors are read and written."""
 
     name: ClassVar[str]
+    lengths: ClassVar[tuple[str, ...]]
+    """Members of a request that say how long the answer may be, in tokens; the one we say it with comes last."""
 
     def read(self, body: bytes, *, depth: int) -> Said:
         """Parse a request's *body*; `BadRequest` or `TooLarge` if it makes no sense."""
@@ -69,7 +104,38 @@ class Dialect(Protocol):
         ...
 
     def end(self) -> bytes:
-        """The terminal event of a stream that arrived whole."""
+        """The terminal event of a stream that arrived whole; empty where that is more than a word."""
+        ...
+
+    def request_body(self, said: Said, model: str, more: Mapping[str, Any] = {}) -> bytes:
+        """The caller's own bytes, for an upstream that knows the model as *model*, with the members *more*."""
+        ...
+
+    def whole(self, raw: bytes, failed: Failed) -> Chunk:
+        """An upstream's whole answer; raises what *failed* makes of a body that is none."""
+        ...
+
+    def reader(self, said: Said, failed: Failed) -> Reader:
+        """What reads the upstream's stream of an answer to *said*."""
+        ...
+
+    def shows(self, said: Said, event: Json) -> bool:
+        """Whether the caller of *said* wants to see this event of a translated stream."""
+        ...
+
+    def length_of(self, raw: bytes) -> tuple[int, int]:
+        """How many of the events *raw* say something, and how many characters they say."""
+        ...
+
+    def finishes(self, raw: bytes) -> bool:
+        """Whether the answer's end is among the events *raw*."""
+        ...
+
+    def cut_short(self, raw: bytes, said: Said, reason: str) -> Chunk | None:
+        """The events *raw* and those that end the answer before its time, as if it had reached its length.
+
+        None where that would take more than the events at hand. *reason* is a code of ours.
+        """
         ...
 
 
@@ -172,3 +238,47 @@ def flag_field(data: Mapping[str, Any], name: str) -> bool:
     if value is not None and not isinstance(value, bool):
         raise BadRequest(f"`{name}` must be true or false.", param=name)
     return bool(value)
+
+
+def answer_object(raw: bytes, failed: Failed) -> Json:
+    """The JSON object in an upstream's whole answer *raw*; raises what *failed* makes of any other."""
+    try:
+        data = _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        data = _loosely(raw)
+    if not isinstance(data, dict):
+        raise failed({})
+    return data
+
+
+def _loosely(raw: bytes) -> Any:
+    """*raw* as the slower parser reads it, which takes half of a surrogate pair, and numbers beyond all bounds."""
+    try:
+        return json.loads(raw.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def event_object(raw: bytes) -> Json:
+    """The JSON object in one event's data; an empty one if there is none."""
+    try:
+        data = _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def model_of(data: Mapping[str, Any]) -> str | None:
+    """The model that an answer names; None if it names none that could be one."""
+    model = data.get("model")
+    return model if isinstance(model, str) and 0 < len(model) <= MAX_MODEL_NAME and model.isprintable() else None
+
+
+_ABSURD = 1 << 48
+"""No honest count of tokens is this large, and no store could add such counts up."""
+
+
+def count_of(data: Any, name: str) -> int | None:
+    """The count of tokens *name* in *data*; None if there is none that makes sense."""
+    value = data.get(name) if isinstance(data, dict) else None
+    return value if type(value) is int and 0 <= value < _ABSURD else None

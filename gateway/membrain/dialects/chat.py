@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
 from membrain import sse
 from membrain.dialects.base import (
-    MAX_MODEL_NAME,
+    MOST_CHOICES,
+    Chunk,
+    Failed,
+    Json,
     Said,
+    answer_object,
+    count_of,
+    event_object,
     flag_field,
     list_field,
     model_field,
+    model_of,
     parse_object,
     refuse_steering,
 )
-from membrain.dialects.splice import with_members
+from membrain.dialects.splice import member_spans, with_members
 from membrain.errors import MembrainError
 from membrain.records import Tokens
 
 DONE = b"data: [DONE]\n\n"
 
-_ABSURD = 1 << 48
-"""No honest count of tokens is this large, and no store could add such counts up."""
-
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
-_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)"usage"\s*:\s*null\s*,')
+_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,')
 _NULL_USAGE = re.compile(rb'"usage"\s*:\s*null')
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]')
-_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
-_DONE_LINES = (b"data: [DONE]", b"data:[DONE]")
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 
 
 class Chat:
-    """Reads chat requests, and writes their errors and their end."""
+    """Reads and writes what is said in chat completions."""
 
     name: ClassVar[str] = "chat"
+    lengths: ClassVar[tuple[str, ...]] = ("max_completion_tokens", "max_tokens")
 
     def read(self, body: bytes, *, depth: int) -> Said:
         """Parse a chat request; what we do not know is not looked at and passes as it is."""
@@ -50,18 +54,91 @@ class Chat:
 
     def error(self, error: MembrainError) -> bytes:
         """OpenAI's error object, and the sentence again as `detail`."""
-        return msgspec.json.encode({"error": _error_object(error), "detail": error.sentence})
+        return msgspec.json.encode({"error": error_object(error), "detail": error.sentence})
 
     def error_event(self, error: MembrainError) -> bytes:
         """An error frame; the door cuts the connection after it."""
-        return sse.encode(msgspec.json.encode({"error": _error_object(error)}))
+        return sse.encode(msgspec.json.encode({"error": error_object(error)}))
 
     def end(self) -> bytes:
         """`[DONE]`."""
         return DONE
 
+    def request_body(self, said: Said, model: str, more: Mapping[str, Any] = {}) -> bytes:
+        """The caller's own bytes; a stream's usage is always asked for."""
+        return request_body(said, model, more)
 
-def _error_object(error: MembrainError) -> dict[str, Any]:
+    def whole(self, raw: bytes, failed: Failed) -> Chunk:
+        """A completion, as it came."""
+        data = answer_object(raw, failed)
+        if data.get("error") and not data.get("choices"):
+            raise failed(data)
+        return Chunk(raw, whole=True, tokens=tokens_of(data.get("usage")), model=model_of(data))
+
+    def reader(self, said: Said, failed: Failed) -> ChatReader:
+        """What reads the stream of an answer to *said*."""
+        return ChatReader(failed, hide=not wants_usage(said), choices=choices_of(said))
+
+    def shows(self, said: Said, event: Json) -> bool:
+        """The bare usage event is for those who asked for it."""
+        return bool(event.get("choices")) or wants_usage(said)
+
+    def length_of(self, raw: bytes) -> tuple[int, int]:
+        """How many events of *raw* say something, and how many characters they say."""
+        return length_of(raw)
+
+    def finishes(self, raw: bytes) -> bool:
+        """Whether some choice's end is among the events *raw*."""
+        return finishes(raw)
+
+    def cut_short(self, raw: bytes, said: Said, reason: str) -> Chunk:
+        """Every choice ends as if it had reached its length; *reason* stands beside that."""
+        return Chunk(raw + cut_short(raw, range(choices_of(said)), reason))
+
+
+class ChatReader:
+    """Reads an upstream's chat stream; with *hide*, the usage that only we asked for does not pass on.
+
+    The stream has come to its end when it says so, or when each of so many *choices* has told why it ended.
+    """
+
+    __slots__ = ("_choices", "_failed", "_finished", "_hide", "begun", "ended", "over")
+
+    def __init__(self, failed: Failed, *, hide: bool, choices: int = 1) -> None:
+        self._failed = failed
+        self._hide = hide
+        self._choices = choices
+        self._finished: set[Any] = set()
+        self.begun = self.over = self.ended = False
+
+    def speaks(self, raw: bytes) -> bool:
+        """Whether there is more than comments in *raw*."""
+        return b"data:" in raw
+
+    def feed(self, raw: bytes) -> Iterator[Chunk]:
+        """The events as they came; the end only where it is not spelled as ours."""
+        said, end = without_end(raw)
+        said, told = before_error(said)
+        self.begun = self.begun or self.speaks(said)
+        if said and self.begun:  # a comment is no answer: before the first event there is still a second try
+            self._note_finish(said)
+            shown, tokens = usage_in(said, hide=self._hide)
+            yield Chunk(shown, tokens=tokens)
+        if told is not None:
+            raise self._failed({"error": told})
+        if end:
+            self.over = self.ended = True
+            if self.begun and end != DONE:
+                yield Chunk(sse.closed(end), last=True)
+
+    def _note_finish(self, raw: bytes) -> None:
+        if not self.over and finishes(raw):
+            self._finished |= _finished_in(raw)
+            self.over = len(self._finished) >= self._choices
+
+
+def error_object(error: MembrainError) -> dict[str, Any]:
+    """What OpenAI's errors say of *error*: all four members, as its schema demands."""
     return {"message": error.sentence, "type": error.type, "param": error.param, "code": error.code}
 
 
@@ -85,26 +162,36 @@ def wants_usage(said: Said) -> bool:
     return isinstance(options, dict) and options.get("include_usage") is True
 
 
-def without_end(raw: bytes) -> tuple[bytes, bool]:
-    """*raw* up to the terminal event, and whether it was there. What follows it is dropped."""
+def choices_of(said: Said) -> int:
+    """How many choices the answer to *said* has: so many for each prompt, of which only a completion has several."""
+    wanted = said.data.get("n")
+    prompt = said.data.get("prompt") if said.dialect == "completions" else None
+    prompts = len(prompt) if isinstance(prompt, list) else 1
+    return prompts * (min(wanted, MOST_CHOICES) if type(wanted) is int and wanted > 0 else 1)
+
+
+def without_end(raw: bytes) -> tuple[bytes, bytes]:
+    """*raw* up to the terminal event, and that event; empty if it is not there. What follows it is dropped."""
     if b"[DONE]" not in raw:
-        return raw, False
-    # Found as plain bytes: a pattern with a line's begin in it costs forty times as much.
-    starts = [at for mark in _DONE_LINES if (at := _line_start(raw, mark)) >= 0]
-    return (raw[: min(starts)], True) if starts else (raw, False)
-
-
-def _line_start(raw: bytes, mark: bytes) -> int:
-    """Where a line of *raw* begins with *mark*; -1 if none does."""
-    at = raw.find(mark)
-    while at > 0 and raw[at - 1] not in b"\r\n":
-        at = raw.find(mark, at + 1)
-    return at
+        return raw, b""
+    at = 0
+    for block in sse.blocks(raw):
+        if b"[DONE]" in block and any(event.data.startswith(b"[DONE]") for event in sse.parse(block)):
+            return raw[:at], block
+        at += len(block)
+    return raw, b""
 
 
 def finishes(raw: bytes) -> bool:
     """Whether some choice's end is among the events *raw*."""
     return _FINISH.search(raw) is not None
+
+
+def _finished_in(raw: bytes) -> set[Any]:
+    """The choices whose end is among the events *raw*, by their index."""
+    listed = [event_object(event.data).get("choices") for event in sse.parse(raw)]
+    choices = [each for every in listed if isinstance(every, list) for each in every if isinstance(each, dict)]
+    return {str(each.get("index", 0)) for each in choices if each.get("finish_reason")}
 
 
 class _Function(msgspec.Struct):
@@ -175,7 +262,7 @@ def cut_short(raw: bytes, choices: Iterable[int], reason: str) -> bytes:
     """
     like: dict[str, Any] = {}
     for event in sse.parse(raw):
-        like = _object(event.data) or like
+        like = event_object(event.data) or like
     head = {name: like[name] for name in ("id", "created", "model", "system_fingerprint") if name in like}
     ends: list[dict[str, Any]] = [
         {"index": index, "delta": {}, "logprobs": None, "finish_reason": "length"} for index in choices
@@ -184,12 +271,17 @@ def cut_short(raw: bytes, choices: Iterable[int], reason: str) -> bytes:
     return sse.encode(msgspec.json.encode(head | rest))
 
 
-def error_in(raw: bytes) -> Any:
-    """The error that an upstream reported among the events *raw*; None if there is none."""
+def before_error(raw: bytes) -> tuple[bytes, Any]:
+    """The events *raw* up to the first that reports an error, and that error; None if there is none."""
     if b'"error"' not in raw or not _ERROR.search(raw):
-        return None
-    found = (_object(event.data).get("error") for event in sse.parse(raw))
-    return next((error for error in found if error), None)
+        return raw, None
+    at = 0
+    for block in sse.blocks(raw):
+        for event in sse.parse(block):
+            if error := event_object(event.data).get("error"):
+                return raw[:at], error
+        at += len(block)
+    return raw, None
 
 
 def usage_in(raw: bytes, *, hide: bool) -> tuple[bytes, Tokens | None]:
@@ -197,49 +289,51 @@ def usage_in(raw: bytes, *, hide: bool) -> tuple[bytes, Tokens | None]:
 
     That is the bare usage event at the end, and the `"usage": null` in every event before it.
     """
-    if hide and b'"usage"' in raw:
-        raw = raw.replace(b',"usage":null', b"")  # as OpenAI writes it, at a hundredth of the pattern's cost
-        raw = _NO_USAGE.sub(b"", raw) if _NULL_USAGE.search(raw) else raw
+    if b'"usage"' not in raw:
+        return raw, None
+    raw = _without_null(raw) if hide else raw
     if b'"usage"' not in raw or not _USAGE.search(raw):
         return raw, None
     tokens: Tokens | None = None
     kept: list[bytes] = []
-    for block in _blocks(raw):
-        rest, found = _without_usage(block) if b'"usage"' in block else (block, None)
-        tokens = found or tokens
-        kept.append(rest if hide else block)
-    return b"".join(kept), tokens
+    for block in sse.blocks(raw):
+        told = _told_in(block) if b'"usage"' in block else {}
+        tokens = tokens_of(told.get("usage")) or tokens
+        if not hide or told.get("choices") or not isinstance(told.get("usage"), dict):
+            kept.append(block)
+    return (raw if len(kept) == len(sse.blocks(raw)) else b"".join(kept)), tokens
 
 
-def _blocks(raw: bytes) -> list[bytes]:
-    """The single events in *raw*, blank lines and all; *raw* as one where its lines end otherwise."""
-    return [raw] if b"\r" in raw else [block + b"\n\n" for block in raw.split(b"\n\n") if block]
+def _told_in(block: bytes) -> Json:
+    """The data of the one event in *block*; an empty object if there is none."""
+    return next((event_object(event.data) for event in sse.parse(block)), {})
 
 
-def _without_usage(block: bytes) -> tuple[bytes, Tokens | None]:
-    """*block* less the events that report usage and nothing else, and the usage."""
-    tokens: Tokens | None = None
-    kept: list[bytes] = []
-    events = sse.parse(block)
-    for event in events:
-        data = _object(event.data)
-        found = tokens_of(data.get("usage"))
-        tokens = found or tokens
-        if not found or data.get("choices"):
-            kept.append(sse.encode(event.data, event.name))
-    return (block if len(kept) == len(events) else b"".join(kept)), tokens
+def _without_null(raw: bytes) -> bytes:
+    """The events *raw* without the member `"usage": null`."""
+    # As OpenAI writes it: here it can only be the event's own member, at a hundredth of the cost of looking closely.
+    raw = raw.replace(b',"usage":null}\n\n', b"}\n\n").replace(b'],"usage":null,"obfuscation"', b'],"obfuscation"')
+    if b'"usage"' not in raw or not _NULL_USAGE.search(raw):
+        return raw
+    return b"".join(_without_null_in(block) for block in sse.blocks(raw))
+
+
+def _without_null_in(block: bytes) -> bytes:
+    """*block* without that member, if its one event has it itself and not something deeper in it."""
+    data = next((event.data for event in sse.parse(block)), b"")
+    if event_object(data).get("usage", data) is not None or (at := block.find(data)) < 0:
+        return block
+    start, end = member_spans(data)["usage"]
+    for found in _NO_USAGE.finditer(data):
+        if found.start() < start < end <= found.end():
+            return block[: at + found.start()] + block[at + found.end() :]
+    return block
 
 
 def usage_in_body(raw: bytes) -> tuple[Tokens | None, str | None]:
     """The usage and the model that a whole completion reports."""
-    data = _object(raw)
+    data = event_object(raw)
     return tokens_of(data.get("usage")), model_of(data)
-
-
-def model_of(data: dict[str, Any]) -> str | None:
-    """The model that an answer names; None if it names none that could be one."""
-    model = data.get("model")
-    return model if isinstance(model, str) and 0 < len(model) <= MAX_MODEL_NAME and model.isprintable() else None
 
 
 def tokens_of(usage: Any) -> Tokens | None:
@@ -249,27 +343,14 @@ def tokens_of(usage: Any) -> Tokens | None:
     """
     if not isinstance(usage, dict):
         return None
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    prompt, completion = count_of(usage, "prompt_tokens"), count_of(usage, "completion_tokens")
     if prompt is None or completion is None:
         return None
     details = usage.get("prompt_tokens_details")
     return Tokens(
         prompt,
         completion,
-        cached=_count(details, "cached_tokens") or 0,
-        reasoning=_count(usage.get("completion_tokens_details"), "reasoning_tokens") or 0,
-        written=_count(details, "cache_write_tokens") or 0,
+        cached=count_of(details, "cached_tokens") or 0,
+        reasoning=count_of(usage.get("completion_tokens_details"), "reasoning_tokens") or 0,
+        written=count_of(details, "cache_write_tokens") or 0,
     )
-
-
-def _count(data: Any, name: str) -> int | None:
-    value = data.get(name) if isinstance(data, dict) else None
-    return value if type(value) is int and 0 <= value < _ABSURD else None
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        data = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}

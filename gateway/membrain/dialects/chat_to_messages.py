@@ -1,12 +1,12 @@
 """A chat request as an Anthropic messages request.
 
-For: one pure translation over parsed JSON, `request_from_chat`, and the tables that say where it ends. What cannot
+For: one pure translation over parsed JSON, `request`, and the tables that say where it ends. What cannot
 be carried and would change the meaning of the answer is a `BadRequest` that names the field; what cannot be carried
 and changes no meaning is dropped and listed in `LOSSES`. Fields of the body that nobody here knows pass untouched:
 `thinking`, `top_k`, `cache_control` and whatever Anthropic adds next work at once, and to what it does not know
 Anthropic says no itself. A null counts as not sent.
 
-Not for: sending anything, nor for answers: those are in `messages`.
+Not for: sending anything, nor for answers: those are in `chat_from_messages`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import msgspec
 
+from membrain.dialects.base import Json
 from membrain.errors import BadRequest
 
-Json = dict[str, Any]
 Content = str | list[Json]
 
 DEFAULT_MAX_TOKENS: Final = 4096
@@ -60,16 +60,17 @@ LOSSES: Final[Mapping[str, str]] = {
     "response_format": "Name, description and `strict` of a schema are dropped; Anthropic is always strict.",
     "tools[].function.strict": "Dropped: older models refuse it. Arguments may stray from their schema.",
     "messages[].role": "System and developer messages move to the front, into `system`, wherever they stood.",
-    "messages[].*": "Only role, content, refusal and tool calls go on, not `name`, `annotations`, "
+    "messages[].*": "Only role, content, refusal, tool calls and `thinking_blocks` go on, not `name`, `annotations`, "
     "`reasoning_content` and the like. `cache_control` belongs on a part, or on a tool's message.",
+    "messages[].thinking_blocks": "They go first in their turn, as they were signed. Without a signature, or in a "
+    "message that says nothing else, they are left out: Anthropic refuses them there.",
+    "messages[].reasoning_items": "Dropped: what OpenAI's models thought can be read by them only.",
     "messages[].content": "Blank text is left out, and a message that has nothing else; Anthropic refuses it.",
     "messages[].content[].image_url.detail": "Dropped: Anthropic decides on the resolution by itself.",
     "messages[].content[].prompt_cache_breakpoint": "Dropped: use `cache_control`.",
     "messages[].tool_calls[].id": "Signs that Anthropic refuses in an id become `_`, in the results too.",
-    "choices[].message": "Of Anthropic's blocks, text, thinking and tool calls have a place in chat. Citations, "
-    "signatures of thinking, redacted thinking and the blocks of Anthropic's server tools have none.",
 }
-"""What a request loses on its way to Anthropic, and an answer on its way back, with a sentence for each field."""
+"""What a request loses on its way to Anthropic, with a sentence for each field."""
 
 _BEFORE_EFFORT: Final = (
     *("claude-instant", "claude-2", "claude-3"),
@@ -79,12 +80,13 @@ _BEFORE_EFFORT: Final = (
 )
 """How the names of models begin that refuse `output_config.effort`. They are of the past: the list is closed."""
 
+_PDF: Final = "application/pdf"
 _IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+)((?:;[^,;]*)*),", re.IGNORECASE)
 _NOT_IN_IDS: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 
-def request_from_chat(body: Json) -> Json:
+def request(body: Json) -> Json:
     """The messages request that asks what the chat request *body* asks.
 
     Raises `BadRequest` for what Anthropic cannot carry, with the field in `param`: `messages.0.content.1`.
@@ -93,13 +95,13 @@ def request_from_chat(body: Json) -> Json:
     for name, (allowed, why) in REFUSALS.items():
         if body.get(name) is not None and body[name] not in allowed:
             raise _bad(name, f"cannot be sent to Anthropic. {why}")
-    request = {name: value for name, value in body.items() if name not in _OURS and value is not None}
-    lifted, request["messages"] = _conversation(body.get("messages"))
+    made = {name: value for name, value in body.items() if name not in _OURS and value is not None}
+    lifted, made["messages"] = _conversation(body.get("messages"))
     if system := _system(body.get("system"), lifted):
-        request["system"] = system
+        made["system"] = system
     for translate in _FIELDS.values():
-        request.update(translate(body))
-    return request
+        made.update(translate(body))
+    return made
 
 
 def _bad(where: str, problem: str) -> BadRequest:
@@ -222,15 +224,26 @@ def _image_source(url: str, where: str) -> Json:
     return {"type": "base64", "media_type": media_type, "data": url[head.end() :]}
 
 
+def _file_part(part: Json, where: str) -> Json:
+    file, where = _object(part.get("file"), f"{where}.file"), f"{where}.file"
+    if file.get("file_id") is not None:
+        raise _bad(f"{where}.file_id", "is known to OpenAI only. Send the file itself as `file_data`.")
+    data, where = _text(file.get("file_data"), f"{where}.file_data"), f"{where}.file_data"
+    head = _DATA_URL.match(data)
+    if not head or head[1].lower() != _PDF or not head[2].lower().endswith(";base64"):
+        raise _bad(where, f"must be a base64 data URL of {_PDF}. Send other files as text, or as a `document` block.")
+    title = {"title": file["filename"]} if file.get("filename") is not None else {}
+    source = {"type": "base64", "media_type": _PDF, "data": data[head.end() :]}
+    return {"type": "document", "source": source, **title, **_others(part, "type", "file", "prompt_cache_breakpoint")}
+
+
 _PARTS: Final[Mapping[str, Callable[[Json, str], Json | None]]] = {
     "text": _text_part,
     "refusal": _text_part,
     "image_url": _image_part,
+    "file": _file_part,
 }
-_REFUSED_PARTS: Final[Mapping[str, str]] = {
-    "input_audio": "is audio, which Anthropic does not take.",
-    "file": "is a file of OpenAI's kind. Send a `document` block instead, which passes as it is.",
-}
+_REFUSED_PARTS: Final[Mapping[str, str]] = {"input_audio": "is audio, which Anthropic does not take."}
 
 
 def _spoken(message: Json, where: str) -> Content:
@@ -242,13 +255,29 @@ def _assistant(message: Json, where: str) -> Content:
         if message.get(name) is not None:
             raise _bad(f"{where}.{name}", "has no counterpart at Anthropic.")
     content, calls = _spoken(message, where), message.get("tool_calls") or []
+    thinking = _thinking_blocks(message.get("thinking_blocks") or [], f"{where}.thinking_blocks")
     refusal = _text(message.get("refusal") or "", f"{where}.refusal")
-    if not calls and _is_blank(refusal):
+    if not calls and not thinking and _is_blank(refusal):
         return content
     if not isinstance(calls, list):
         raise _bad(f"{where}.tool_calls", "must be a list.")
     uses = [_tool_use(call, f"{where}.tool_calls.{index}") for index, call in enumerate(calls)]
-    return [*_blocks(content), *_blocks(refusal), *uses]
+    said = [*_blocks(content), *_blocks(refusal), *uses]
+    return [*thinking, *said] if said else []
+
+
+def _thinking_blocks(blocks: Any, where: str) -> list[Json]:
+    """The blocks that Anthropic signed, exactly as they are."""
+    if not isinstance(blocks, list):
+        raise _bad(where, "must be a list.")
+    for index, block in enumerate(blocks):
+        if str(_object(block, f"{where}.{index}").get("type")) not in _SEALS:
+            raise _bad(f"{where}.{index}.type", f"must be one of {', '.join(_SEALS)}.")
+    return [block for block in blocks if block.get(_SEALS[block["type"]])]
+
+
+_SEALS: Final[Mapping[str, str]] = {"thinking": "signature", "redacted_thinking": "data"}
+"""What proves to Anthropic, in each kind of thinking, that it is its own."""
 
 
 def _tool_use(call: Any, where: str) -> Json:

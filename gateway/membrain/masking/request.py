@@ -2,15 +2,15 @@
 
 Knows the places of a request, not the policy's words: it is told which findings to mask. Strings that a provider or a
 client matches by name (ids, roles, the model, JSON keys, names in schemas) cannot carry a placeholder; what is found
-there is reported as `fixed`, and the stage refuses; so are numbers, and what a provider has signed. The base64 of
-pictures, sound and documents is not looked into.
+there is reported as `fixed`, and the stage refuses; so are numbers. What a provider has signed is fixed too, and says
+by what it may be known again. The base64 of pictures, sound and documents is not looked into.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import ahocorasick_rs
@@ -25,7 +25,13 @@ from membrain.pii.vault import Vault
 _REPEATED = 4
 """A masked value of at least so many characters is masked wherever it stands."""
 
-_OPENING = re.compile(rb'"messages"\s*:\s*\[\s*\Z')
+_CONVERSATIONS = ("messages", "input")
+"""Members that hold a conversation, item by item."""
+_LISTS = ("system", "tools", *_CONVERSATIONS)
+"""Members whose items come again from turn to turn, each a piece of its own."""
+_READ = frozenset({"system", *_CONVERSATIONS})
+"""Those that a model reads one after the other."""
+_OPENINGS = {name: re.compile(rb'"%b"\s*:\s*\[\s*\Z' % name.encode()) for name in _LISTS}
 _GAP = re.compile(rb"\s*,\s*")
 _BEFORE = 256
 
@@ -38,25 +44,28 @@ class Masked(NamedTuple):
     """How many values were replaced, repetitions included."""
     origins: frozenset[tuple[str, str, str]]
     """(label, value, origin) of values that stood in a URL of that origin."""
+    left: tuple[Found, ...] = ()
+    """Places that have to return as they are, and hold what was replaced elsewhere."""
 
 
 class Part(NamedTuple):
-    """A piece where it stands in this request.
+    """A piece where it stands in this request: the item `row` of the list `within`, or what stands around those lists.
 
-    `turn` says how many answers of the model the conversation holds up to here. What stands around the messages is one
-    piece, in which they are the one byte at `hole`.
+    `turn` says how many answers of the model the conversation holds up to here. Around them, each list is one byte at
+    one of the `holes`: its offset there, and how many bytes more it has in the body.
     """
 
     piece: Piece
-    start: int
-    message: int = -1
+    start: int = 0
+    within: str = ""
+    row: int = -1
     turn: int = 0
-    hole: int = -1
-    grown: int = 0
+    role: str = ""
+    holes: tuple[tuple[int, int], ...] = ()
 
     def at(self, offset: int) -> int:
         """Where an offset in the piece is in the body."""
-        return self.start + offset + (self.grown if 0 <= self.hole < offset else 0)
+        return self.start + offset + sum(grown for hole, grown in self.holes if hole < offset)
 
 
 class Found(NamedTuple):
@@ -77,12 +86,17 @@ class Found(NamedTuple):
         return self.place.fixed
 
     @property
+    def signed(self) -> str:
+        """By what it is known again, if it has to return as it is; else empty."""
+        return self.place.signed
+
+    @property
     def name(self) -> str:
         """Where it is, like `messages[0].content`; a name that is not everybody's is shown as `*`."""
         leaf = self.place.leaf
         path: tuple[int | str, ...] = leaf.path[:-1] if leaf.is_key else leaf.path
-        if self.part.message >= 0:
-            path = ("messages", self.part.message, *path)
+        if self.part.within:
+            path = (self.part.within, self.part.row, *path)
         steps = "".join(f"[{each}]" if isinstance(each, int) else f".{_shown(each)}" for each in path)
         return (steps.removeprefix(".") or "body") + (" (name)" if leaf.is_key else "")
 
@@ -104,7 +118,6 @@ class Request:
         self._body = body
         self._known = Pieces() if known is None else known
         self._new: dict[bytes, Piece] = {}
-        self._roles = _roles(data.get("messages"))
         self._parts = list(self._parted(body, data))
         self._across: dict[tuple[int, int], Sequence[Span]] = {}
         """What was found where two messages meet, by part and place."""
@@ -132,16 +145,20 @@ class Request:
         rows += [each for each in self._across if not self._place(each).spans]
         return [Found(self._parts[each[0]], self._place(each), self._spans(each)) for each in rows]
 
-    def mask(self, vault: Vault, masks: Callable[[Span], bool]) -> Masked:
-        """The body with a placeholder for each span that *masks* says, and for the same values elsewhere."""
+    def mask(
+        self, vault: Vault, masks: Callable[[Span], bool], knows: Callable[[str], bool] = lambda _: False
+    ) -> Masked:
+        """The body with a placeholder for each span that *masks* says, and for the same values elsewhere.
+
+        *knows* says of a signed text whether it was given out by us, and so holds no value.
+        """
         chosen: dict[tuple[int, int], list[Span]] = {}
         for row, part in enumerate(self._parts):
             for at in part.piece.found:
                 self._choose(chosen, (row, at), masks)
         for where in self._across:
             self._choose(chosen, where, masks)
-        if chosen:
-            self._repeat(chosen)
+        left = tuple(self._repeat(chosen, knows)) if chosen else ()
         edits: list[tuple[int, int, bytes]] = []
         origins: set[tuple[str, str, str]] = set()
         for where in self._to_edit(chosen):
@@ -151,21 +168,19 @@ class Request:
             # A placeholder in a thought is the model's own word, which comes back signed: it is not a quotation.
             new = vault.edits(place.text, found, quoted=place.leaf.place != "thinking")
             edits += [(part.at(start), part.at(end), said) for start, end, said in byte_edits(place.leaf, new)]
-        return Masked(spliced(self._body, edits), sum(map(len, chosen.values())), frozenset(origins))
+        return Masked(spliced(self._body, edits), sum(map(len, chosen.values())), frozenset(origins), left)
 
     def _parted(self, body: bytes, data: Mapping[str, Any]) -> Iterator[Part]:
-        """The piece around the messages, and each message; or all in one, where they cannot be told apart."""
-        spans = _messages_in(body) if len(self._roles) > 1 else None
-        if spans is None:
-            yield Part(self._piece(body, data), 0)
-            return
-        first, last = spans[0][0], spans[-1][1]
-        around = {name: value for name, value in data.items() if name != "messages"}
-        frame = b"%b0%b" % (body[:first], body[last:])
-        yield Part(self._piece(frame, around), 0, hole=first, grown=last - first - 1)
-        turns = accumulate(role == "assistant" for role in self._roles)
-        for row, ((start, end), turn) in enumerate(zip(spans, turns, strict=True)):
-            yield Part(self._piece(body[start:end], data["messages"][row]), start, row, turn)
+        """What stands around the lists, and each item of them; what cannot be told apart is left where it is."""
+        lists = _lists_in(body, data)
+        frame, holes = _framed(body, [(spans[0][0], spans[-1][1]) for spans in lists.values()])
+        around = {name: value for name, value in data.items() if name not in lists} if lists else data
+        yield Part(self._piece(frame, around), holes=holes)
+        for name in sorted(lists, key=_LISTS.index):
+            roles = [_role(item) if name in _CONVERSATIONS else "" for item in data[name]]
+            turns = accumulate(role == "assistant" for role in roles)
+            for row, ((start, end), turn) in enumerate(zip(lists[name], turns, strict=True)):
+                yield Part(self._piece(body[start:end], data[name][row]), start, name, row, turn, roles[row])
 
     def _piece(self, raw: bytes, data: Any) -> Piece:
         piece = self._known.get(raw) or self._new.get(raw)
@@ -194,10 +209,11 @@ class Request:
             rows |= {(row, at) for at, place in enumerate(places) if not place.fixed}
         return sorted(rows)
 
-    def _repeat(self, chosen: dict[tuple[int, int], list[Span]]) -> None:
+    def _repeat(self, chosen: dict[tuple[int, int], list[Span]], knows: Callable[[str], bool]) -> Iterator[Found]:
         """Add the places where a masked value stands again, unfound, in its own turn or a later one.
 
         Not in earlier ones: they were sent as they are before, and a provider's prompt cache knows them like that.
+        Gives those that cannot be masked, save what we gave out ourselves.
         """
         first = self._values(chosen)
         if not first:
@@ -206,7 +222,18 @@ class Request:
         search = ahocorasick_rs.AhoCorasick(
             list(first), matchkind=ahocorasick_rs.MatchKind.LeftmostLongest
         ).find_matches_as_indexes
+
+        def again(part: Part, text: str) -> list[Span]:
+            return [
+                Span(start, end, sources[which][1].label, sources[which][1].kind)
+                for which, start, end in search(text)
+                if sources[which][0] <= part.turn and _stands_alone(text, start, end, sources[which][1])
+            ]
+
         for row, part in enumerate(self._parts):
+            for place in part.piece.signed:
+                if (spans := again(part, place.text)) and not knows(place.signed):
+                    yield Found(part, place, spans)
             if not search(part.piece.together):
                 continue
             for at, place in enumerate(part.piece.places):
@@ -214,15 +241,9 @@ class Request:
                     continue
                 spans = chosen.get((row, at), [])
                 known = {(span.start, span.end) for span in spans}
-                again = [
-                    Span(start, end, sources[which][1].label, sources[which][1].kind)
-                    for which, start, end in search(place.text)
-                    if (start, end) not in known
-                    and sources[which][0] <= part.turn
-                    and _stands_alone(place.text, start, end, sources[which][1])
-                ]
-                if again:
-                    chosen[row, at] = joined(spans, again)
+                more = [span for span in again(part, place.text) if (span.start, span.end) not in known]
+                if more:
+                    chosen[row, at] = joined(spans, more)
 
     def _values(self, chosen: Mapping[tuple[int, int], Sequence[Span]]) -> dict[str, tuple[int, Span]]:
         """Each masked value that is long enough, with the first turn it stands in and how it was found there."""
@@ -236,10 +257,10 @@ class Request:
         return first
 
     def _meet(self, one: Part, other: Part) -> bool:
-        """Whether a model reads the messages without a gap: they are of one speaker."""
-        if min(one.message, other.message) < 0 or one.turn != other.turn or not (one.piece.said and other.piece.said):
+        """Whether a model reads the items without a gap: they are of one speaker."""
+        if one.within != other.within or one.within not in _READ or one.turn != other.turn:
             return False
-        return self._roles[one.message] == self._roles[other.message]
+        return bool(one.piece.said and other.piece.said) and one.role == other.role
 
     def _look_across(self, row: int, scan: Scan) -> None:
         """Find values that begin in the message before *row* and end in it.
@@ -256,39 +277,66 @@ class Request:
 
 
 class _Envelope(msgspec.Struct):
-    messages: list[msgspec.Raw]
+    """The lists of a body, as they stand there."""
+
+    system: msgspec.Raw = msgspec.Raw()
+    tools: msgspec.Raw = msgspec.Raw()
+    messages: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
 
 
 _envelope = msgspec.json.Decoder(_Envelope).decode
+_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def _messages_in(body: bytes) -> list[tuple[int, int]] | None:
-    """Where each message stands in *body*; None if that cannot be told.
+def _lists_in(body: bytes, data: Mapping[str, Any]) -> dict[str, list[tuple[int, int]]]:
+    """Where each item stands of the lists that can be told apart from the rest of *body*.
 
     Wherever this finds them, they and what is around them are the whole body, so nothing goes unseen.
     """
-    messages = [bytes(raw) for raw in _envelope(body).messages]
-    start = body.find(messages[0])
-    if start < 0 or not _opens(body, start):
-        return None
-    found = [(start, start + len(messages[0]))]
-    for raw in messages[1:]:
+    names = [name for name in _LISTS if isinstance(data.get(name), list) and data[name]]
+    if not names:
+        return {}
+    envelope = _envelope(body)
+    found = {name: _items_in(body, name, _items(getattr(envelope, name))) for name in names}
+    lists = {name: spans for name, spans in found.items() if spans}
+    ends = sorted((spans[0][0], spans[-1][1]) for spans in lists.values())
+    return lists if all(one[1] <= other[0] for one, other in pairwise(ends)) else {}
+
+
+def _items_in(body: bytes, name: str, raws: Sequence[msgspec.Raw]) -> list[tuple[int, int]]:
+    """Where each item of the list *name* stands in *body*; empty if that cannot be told."""
+    items = [bytes(raw) for raw in raws]
+    start = body.find(items[0])
+    if start < 0 or _OPENINGS[name].search(body, max(0, start - _BEFORE), start) is None:
+        return []
+    found = [(start, start + len(items[0]))]
+    for raw in items[1:]:
         gap = _GAP.match(body, found[-1][1])
         if gap is None or not body.startswith(raw, gap.end()):
-            return None
+            return []
         found.append((gap.end(), gap.end() + len(raw)))
     return found
 
 
-def _opens(body: bytes, start: int) -> bool:
-    """Whether *start* is right behind the bracket that opens the messages."""
-    return _OPENING.search(body, max(0, start - _BEFORE), start) is not None
+def _framed(body: bytes, spans: Iterable[tuple[int, int]]) -> tuple[bytes, tuple[tuple[int, int], ...]]:
+    """*body* with one byte for each of *spans*, and where those bytes are and how much shorter they are."""
+    holes: list[tuple[int, int]] = []
+    shrunk = 0
+    for start, end in sorted(spans):
+        holes.append((start - shrunk, end - start - 1))
+        shrunk += end - start - 1
+    return spliced(body, [(start, end, b"0") for start, end in spans]), tuple(holes)
 
 
-def _roles(messages: Any) -> list[str]:
-    """Who says each message."""
-    messages = messages if isinstance(messages, list) else []
-    return [str(message.get("role")) if isinstance(message, dict) else "" for message in messages]
+def _role(item: Any) -> str:
+    """Who says an item. One of responses that has no role is a tool's answer, or the model's own."""
+    if not isinstance(item, dict):
+        return ""
+    kind = item.get("type")
+    if "role" in item or not isinstance(kind, str):
+        return str(item.get("role"))
+    return "tool" if kind.endswith(("_output", "_response")) else "assistant"
 
 
 def _stands_alone(text: str, start: int, end: int, span: Span) -> bool:

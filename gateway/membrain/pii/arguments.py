@@ -46,6 +46,37 @@ def last_word(text: str, end: int | None = None) -> str:
     return text[at:]
 
 
+def _carries_out(known: Collection[tuple[str, str, str]], key: str, word: str, label: str, value: str) -> bool:
+    """Whether *value*, put behind *word* in the member *key*, would come to stand in a URL or host not its own."""
+    origin = origin_of(word)
+    if origin is None:
+        return bool(_ADDRESS_KEY.search(_HUMP.sub("_", key).lower())) and label != "IP"
+    if label == "IP" and word.rstrip("/\\").endswith(":"):
+        return False  # the host itself
+    return origin.endswith("//") or (label, value, origin) not in known
+
+
+class Words:
+    """Follows one text that a tool is given which is no JSON, or a string of it; *key* is its member's name.
+
+    `known` are (label, value, origin) that the request itself put together.
+    """
+
+    __slots__ = ("_key", "_known", "_word")
+
+    def __init__(self, known: Collection[tuple[str, str, str]] = (), key: str = "") -> None:
+        self._known, self._key = known, key
+        self._word = ""
+
+    def advance(self, text: str) -> None:
+        """Follow *text*, which comes next."""
+        self._word = last_word(self._word + text)
+
+    def withholds(self, label: str, value: str) -> bool:
+        """Whether *value* must not be put where the text now is."""
+        return _carries_out(self._known, self._key, self._word, label, value)
+
+
 class Arguments:
     """Follows the JSON of one tool call. `known` are (label, value, origin) that the request itself put together."""
 
@@ -69,12 +100,7 @@ class Arguments:
         """Whether *value* must not be put where the text now is."""
         if not self._string or self._is_key:
             return False
-        origin = origin_of(self._word)
-        if origin is None:
-            return bool(_ADDRESS_KEY.search(_HUMP.sub("_", self._key).lower())) and label != "IP"
-        if label == "IP" and self._word.rstrip("/\\").endswith(":"):
-            return False  # the host itself
-        return origin.endswith("//") or (label, value, origin) not in self._known
+        return _carries_out(self._known, self._key, self._word, label, value)
 
     def _in_string(self, text: str, at: int) -> int:
         if self._escaped:

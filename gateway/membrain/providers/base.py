@@ -9,26 +9,29 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import time
 from typing import Any, ClassVar
 
 import msgspec
 
 from membrain import sse
 from membrain.dialects import chat as chat_dialect
-from membrain.dialects.base import Chunk, Said
+from membrain.dialects.base import Chunk, Event, Json, Said, event_object, model_of
+from membrain.dialects.table import DIALECTS
+from membrain.dialects.translation import Translation, between
 from membrain.egress import Reply
-from membrain.errors import BadRequest, MembrainError, ProviderFailed
-from membrain.records import Passport, ProviderState
+from membrain.errors import BadRequest, MembrainError, NotServed, ProviderFailed
+from membrain.records import Passport, ProviderState, Tokens
 from membrain.schemas import ChatCompletionRequest, ChatCompletionResponse, ChatMessage, WrongShape
 
 PROBE_SECONDS = 3.0
 
 FORWARDED = {
     "chat": ("openai-organization", "openai-project", "openai-beta", "idempotency-key"),
-    "messages": ("anthropic-beta",),
+    "messages": ("anthropic-beta", "anthropic-version"),
 }
 """Headers of the caller's that a provider goes by, by the dialect that it speaks. No other one leaves."""
 
@@ -49,6 +52,9 @@ class Ask:
     most_tokens: int | None = None
     """How long the answer may be, where the request does not say; None leaves that to the model."""
 
+    query: str = ""
+    """What goes behind the path, from its question mark on, where the caller's dialect is spoken."""
+
     def limit(self, name: str = "max_tokens") -> dict[str, int]:
         """`most_tokens` as the member of a request that is called *name* there; none where there is no such limit."""
         return {} if self.most_tokens is None else {name: self.most_tokens}
@@ -63,6 +69,10 @@ class BaseProvider(ABC):
     def is_local(self) -> bool:
         """Whether nothing it is sent leaves this machine. Proven, never assumed."""
         return False
+
+    def speaks(self, model: str) -> Collection[str]:  # noqa: ARG002  # few providers' models differ in it
+        """The dialects that *model* is asked in here, the best first."""
+        return ("chat",)
 
     @abstractmethod
     async def chat(self, request: ChatCompletionRequest) -> ChatCompletionResponse:
@@ -110,8 +120,23 @@ class BaseProvider(ABC):
         """How it is, for people."""
         return ProviderState(self.name, up=True, where="", models=tuple(await self.models()), local=self.is_local)
 
+    def adapted(self, dialect: str, request: Json) -> Json:  # noqa: ARG002  # few providers need anything
+        """*request*, which we have written ourselves in *dialect*, as this provider in particular wants it."""
+        return request
+
+    def spoken(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
+        """The answer in the words that were used to ask, whether this provider understands them or not."""
+        dialect, speaks = ask.said.dialect, self.speaks(ask.model)
+        if dialect in speaks:
+            return self.answer(ask)
+        if dialect == "count_tokens":
+            return _counted(ask)
+        if (translation := between(dialect, speaks)) is None:
+            raise NotServed(f"{self.name} does not serve {dialect}.", param="model")
+        return _translated(self, ask, translation)
+
     async def answer(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
-        """The answer in chat's words: one whole chunk, or the events of a stream without their `[DONE]`."""
+        """The answer in a dialect that it speaks: one whole chunk, or the events of a stream as they come."""
         data = {**ask.said.data, "model": ask.model, **ask.limit()}
         request = _asked(data)
         hide = not chat_dialect.wants_usage(ask.said)
@@ -126,12 +151,69 @@ class BaseProvider(ABC):
             async with _closing(self.stream_chat(**given)) as pieces:
                 async for piece in pieces:
                     raw, tokens = chat_dialect.usage_in(sse.encode(msgspec.json.encode(piece)), hide=hide)
-                    yield Chunk(raw, tokens=tokens, model=chat_dialect.model_of(piece))
+                    yield Chunk(raw, tokens=tokens, model=model_of(piece))
         except MembrainError:
             raise
         except Exception as error:  # what a foreign provider raises is unknown by nature
             raise _foreign(self.name, error) from error
 
+
+async def _translated(provider: BaseProvider, ask: Ask, translation: Translation) -> AsyncGenerator[Chunk, None]:
+    """The answer of *provider* to what was said in a dialect that it does not speak."""
+    async with aclosing(_told_again(provider, ask, translation)) as answer:
+        try:
+            async for chunk in answer:
+                yield chunk
+        except ProviderFailed as failed:
+            failed.provider = failed.provider or provider.name  # a dialect knows no provider
+            raise
+
+
+async def _told_again(provider: BaseProvider, ask: Ask, translation: Translation) -> AsyncGenerator[Chunk, None]:
+    """The answer, its provider unnamed where it cannot be read."""
+    asked, created = ask.said, int(time())
+    request = provider.adapted(translation.to, translation.request({**asked.data, "model": ask.model}))
+    said = Said(translation.to, msgspec.json.encode(request), request, ask.model, asked.stream)
+    async with aclosing(provider.answer(replace(ask, said=said, query=""))) as answer:
+        if not asked.stream:
+            async for chunk in answer:
+                data = translation.whole(event_object(chunk.raw), asked.data, created=created)
+                yield replace(chunk, raw=msgspec.json.encode(data))
+            return
+        events = translation.events(asked.data, created=created)
+        async for chunk in answer:
+            if chunk.failure is not None:
+                raise chunk.failure
+            told = [each for name, data in _events_in(chunk, provider.name) for each in events.feed(name, data)]
+            if (raw := _written(asked, told)) or chunk.tokens:
+                yield replace(chunk, raw=raw, last=False)
+        yield Chunk(_written(asked, events.end()), last=not DIALECTS[asked.dialect].end())
+
+
+def _events_in(chunk: Chunk, provider: str) -> Iterator[Event]:
+    """The events of *chunk*, less chat's bare end; `ProviderFailed` for one that nobody can read."""
+    for event in sse.parse(chunk.raw):
+        data = event_object(event.data)
+        if data:
+            yield event.name, data
+        elif event.data.strip() not in {b"[DONE]", b"{}"}:
+            raise ProviderFailed(f"{provider} sent an event that is no JSON.", provider=provider)
+
+
+def _written(asked: Said, events: Iterable[Event]) -> bytes:
+    """The *events* that the caller wants to see, in bytes."""
+    shows = DIALECTS[asked.dialect].shows
+    return b"".join(sse.encode(msgspec.json.encode(data), name) for name, data in events if shows(asked, data))
+
+
+async def _counted(ask: Ask) -> AsyncGenerator[Chunk, None]:
+    """About how many tokens the prompt has, for a provider that does not count them for us."""
+    tokens = -(-len(ask.said.body) // BYTES_PER_TOKEN)
+    yield Chunk(msgspec.json.encode({"input_tokens": tokens}), whole=True, tokens=Tokens(0, 0))
+
+
+BYTES_PER_TOKEN = 4
+"""For our own estimates, where a provider reports nothing."""
 
 _NEVER_THERE = frozenset({"ConnectError", "ConnectTimeout", "ConnectionRefusedError", "gaierror"})
 """Errors, of httpx and of Python's own, by which no request was ever handed over."""
@@ -170,7 +252,7 @@ class NativeProvider(BaseProvider):
     async def chat(self, request: ChatCompletionRequest) -> ChatCompletionResponse:
         """One question, answered whole, without the gateway's rooms around it."""
         body = {**request.model_dump(exclude_none=True), "stream": False}
-        async with aclosing(self.answer(Ask(said_of(body), request.model, DIRECT))) as answer:
+        async with aclosing(self.spoken(Ask(said_of(body), request.model, DIRECT))) as answer:
             async for chunk in answer:
                 return ChatCompletionResponse.from_dict(msgspec.json.decode(chunk.raw))
         raise ProviderFailed(f"{self.name} sent nothing.", provider=self.name)
@@ -186,14 +268,14 @@ class NativeProvider(BaseProvider):
         """One question, answered in parsed chunks as they arrive."""
         request = _request(model, messages, temperature, max_tokens, kwargs)
         body = {**request.model_dump(exclude_none=True), "stream": True}
-        async with aclosing(self.answer(Ask(said_of(body), model, DIRECT))) as answer:
+        async with aclosing(self.spoken(Ask(said_of(body), model, DIRECT))) as answer:
             async for chunk in answer:
-                for event in sse.parse(chunk.raw):
+                for event in sse.parse(chunk.raw if not chunk.last else b""):
                     yield msgspec.json.decode(event.data)
 
     @abstractmethod
     def answer(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
-        """The answer in chat's words, as it comes."""
+        """The answer in a dialect that it speaks, as it comes."""
 
 
 def _request(

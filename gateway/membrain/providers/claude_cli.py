@@ -38,7 +38,7 @@ import msgspec
 from membrain import sse
 from membrain.dialects import chat as words
 from membrain.dialects import chat_from_messages as messages
-from membrain.dialects.base import Chunk
+from membrain.dialects.base import Chunk, model_of
 from membrain.egress import HOP_HEADER, Egress, Limits
 from membrain.errors import BadRequest, Misconfigured, ProviderFailed, UnknownModel
 from membrain.providers.base import PROBE_SECONDS, Ask, NativeProvider, refusal
@@ -342,8 +342,8 @@ class _Reader:
         self.model: str | None = None
         self._orders = orders
         self._created = int(time())
-        self._events = messages.ToChatChunks(created=self._created)
-        self._begun = False
+        self._events = messages.Events({}, created=self._created)
+        self._begun = self._told_all = False
         self._length = 0
         self._last: list[Json] = []
 
@@ -362,15 +362,16 @@ class _Reader:
             raise _failed("broke off in the middle.")
         self._begun = self._begun or kind == "message_start"
         try:
-            given = self._events.feed(None, event)
+            events = self._events.feed(None, event) + (self._events.end() if kind == "message_stop" else [])
         except ProviderFailed:
             raise _failed("broke off in the middle." if kind == "error" else "sent an event that is none.") from None
+        given = [data for _, data in events]
         self._length += sum(len(text) for data in given if (text := _content(data)))
         return self._stopped(given) if kind == "message_stop" else given
 
     def _stopped(self, given: list[Json]) -> list[Json]:
         """Hold the end back until the result has confirmed it, unless the CLI would go on asking by itself."""
-        self._last = given[:1]
+        self._told_all, self._last = True, given[:1]
         if given[0]["choices"][0]["finish_reason"] != "length":
             return []
         told = words.tokens_of(given[-1].get("usage"))
@@ -383,7 +384,7 @@ class _Reader:
             refused = _refused(line)
             refused.reached = refused.reached or self._begun
             raise refused
-        if self._begun and not self._events.ended:
+        if self._begun and not self._told_all:
             raise _failed("broke off in the middle.")
         if line.get("num_turns") == 0:
             raise _failed("answered by itself, without asking a model.", reached=False)
@@ -413,7 +414,7 @@ class _Reader:
 
     def _end(self, tokens: Tokens | None, model: str) -> None:
         self.ended = True
-        self.model = words.model_of({"model": model})
+        self.model = model_of({"model": model})
         self.tokens = tokens or Tokens(len(self._orders.prompt) // 4, self._length // 4, estimated=True)
 
     _KINDS: ClassVar[Mapping[str, Callable[[_Reader, Json], list[Json]]]] = {"stream_event": _event, "result": _result}
@@ -688,7 +689,7 @@ def _whole(pieces: list[Json], reader: _Reader) -> Chunk:
     }
     if reader.tokens is not None:
         answer["usage"] = _usage(reader.tokens)
-    return Chunk(msgspec.json.encode(answer), whole=True, tokens=reader.tokens, model=words.model_of(answer))
+    return Chunk(msgspec.json.encode(answer), whole=True, tokens=reader.tokens, model=model_of(answer))
 
 
 class _Child:

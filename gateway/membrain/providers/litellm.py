@@ -32,7 +32,7 @@ import msgspec
 
 from membrain import sse
 from membrain.dialects import chat as words
-from membrain.dialects.base import Chunk
+from membrain.dialects.base import Chunk, model_of
 from membrain.egress import HOP_HEADER, Egress, is_loopback
 from membrain.errors import BadRequest, ProviderFailed, ShuttingDown
 from membrain.providers.base import Ask, NativeProvider, refusal
@@ -392,7 +392,7 @@ def _fetched(part: Any) -> bool:
 
 def _whole(data: dict[str, Any], cost: float | None) -> Chunk:
     tokens = _tokens(data.get("usage"), cost)
-    return Chunk(msgspec.json.encode(data), whole=True, tokens=tokens, model=words.model_of(data))
+    return Chunk(msgspec.json.encode(data), whole=True, tokens=tokens, model=model_of(data))
 
 
 def _piece(told: dict[str, Any], *, hide: bool) -> Chunk | None:
@@ -403,7 +403,7 @@ def _piece(told: dict[str, Any], *, hide: bool) -> Chunk | None:
         data["choices"] = []  # as OpenAI writes the event that only tells the usage
         if hide or tokens is None:
             return Chunk(b"", tokens=tokens) if tokens else None
-    return Chunk(sse.encode(msgspec.json.encode(data)), tokens=tokens, model=words.model_of(data))
+    return Chunk(sse.encode(msgspec.json.encode(data)), tokens=tokens, model=model_of(data))
 
 
 def _tokens(usage: Any, cost: float | None) -> Tokens | None:

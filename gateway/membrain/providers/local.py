@@ -107,6 +107,9 @@ class LocalProvider(NativeProvider):
                     piece = msgspec.json.decode(event.data)
                     if "prompt_progress" not in piece:
                         piece.pop("timings", None)
+                        for choice in piece.get("choices") or ():
+                            if choice.get("logprobs"):
+                                choice["logprobs"].setdefault("refusal", None)  # llama.cpp leaves it out
                         yield piece
 
     async def _upstream(self) -> Upstream:
@@ -201,8 +204,8 @@ def _whole(pieces: list[dict[str, Any]]) -> Chunk:
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": text},
-                "logprobs": {"content": logprobs} if logprobs else None,
+                "message": {"role": "assistant", "content": text, "refusal": None},
+                "logprobs": {"content": logprobs, "refusal": None} if logprobs else None,
                 "finish_reason": finish,
             }
         ],

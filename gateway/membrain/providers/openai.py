@@ -1,119 +1,111 @@
-"""OpenAI, and whatever speaks its chat completions at another address."""
+"""OpenAI, and whatever speaks as it does at another address."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Final
 
-import msgspec
-
-from membrain import sse
-from membrain.dialects import chat as words
-from membrain.dialects.base import Chunk
-from membrain.egress import HOP_HEADER, Reply, Upstream
+from membrain.dialects.base import Json
+from membrain.egress import Upstream
 from membrain.errors import ProviderFailed
-from membrain.providers.base import (
-    FORWARDED,
-    PROBE_SECONDS,
-    Ask,
-    NativeProvider,
-    expect_ok,
-    expect_type,
-    refusal,
+from membrain.providers.base import FORWARDED, PROBE_SECONDS, Ask, expect_ok, expect_type
+from membrain.providers.http import HttpProvider, spoken_badly
+from membrain.records import Passport, ProviderState
+
+NATIVE: Final = ("chat", "responses", "completions", "embeddings", "moderations")
+"""What OpenAI speaks, the best first."""
+
+COMPATIBLE: Final = ("chat", "completions", "embeddings")
+"""What others that speak like OpenAI are taken to speak."""
+
+_LENGTH: Final = {"openai": "max_completion_tokens"}
+"""What a provider calls the length of an answer in chat, where that is not the older `max_tokens`, which is all that
+most know; OpenAI's own newer models refuse it."""
+
+_SEALED: Final = frozenset({"thinking_blocks", "reasoning_items"})
+_UNKNOWN: Final = {"openai": _SEALED | {"reasoning_content"}}
+"""Members of a translated message that nobody can use there; by provider, where it is more than what others sealed."""
+
+_RESPONSES_ONLY: Final = (
+    "gpt-*-codex*",
+    "codex-*",
+    "gpt-*-pro*",
+    "o1-pro*",
+    "o3-pro*",
+    "*-deep-research*",
+    "computer-use-*",
 )
-from membrain.records import ProviderState
-
-_FORWARDED = (*FORWARDED["chat"], HOP_HEADER)
-
-_LENGTH = {"openai": "max_completion_tokens"}
-"""What a provider calls the length of an answer, where that is not the older `max_tokens`, which is all that most know;
-OpenAI's own newer models refuse it."""
+"""OpenAI's models that speak nothing but responses."""
 
 
-class OpenAIProvider(NativeProvider):
-    """Hands the caller's bytes to `/chat/completions` and the upstream's bytes back."""
+class OpenAIProvider(HttpProvider):
+    """Hands the caller's bytes on, in every dialect of OpenAI's that this upstream speaks."""
 
-    def __init__(self, upstream: Upstream, *, prefix: str = "", models: Sequence[str] = ()) -> None:
-        """*prefix* is what our names for its models begin with (`ollama/`) and its own do not."""
+    paths: ClassVar[Mapping[str, str]] = {
+        "chat": "/chat/completions",
+        "responses": "/responses",
+        "completions": "/completions",
+        "embeddings": "/embeddings",
+        "moderations": "/moderations",
+        "messages": "/messages",
+    }
+    forwarded: ClassVar[Sequence[str]] = FORWARDED["chat"]
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        prefix: str = "",
+        models: Sequence[str] = (),
+        speaks: Collection[str] = COMPATIBLE,
+    ) -> None:
+        """*prefix* is what our names for its models begin with (`ollama/`) and its own do not; *speaks* are the
+        dialects that it understands.
+        """
+        super().__init__(upstream)
         self.name = upstream.name  # type: ignore[misc]  # the one provider of which there are several
-        self._upstream = upstream
         self._prefix = prefix
         self._listed = tuple(models)
+        self._speaks = tuple(speaks)
+        if "messages" in speaks:
+            self.forwarded = (*FORWARDED["chat"], *FORWARDED["messages"])  # type: ignore[misc]  # as few of them do
 
-    @property
-    def is_local(self) -> bool:
-        return self._upstream.is_local
+    def speaks(self, model: str) -> Collection[str]:
+        if self.name == "openai" and any(fnmatchcase(model, each) for each in _RESPONSES_ONLY):
+            return ("responses",)
+        return self._speaks
 
     def own_name(self, model: str) -> str:
         """*model* without our prefix."""
         return model.removeprefix(self._prefix)
 
-    async def answer(self, ask: Ask) -> AsyncGenerator[Chunk, None]:
-        """One whole chunk, or the upstream's events as they came, without `[DONE]`."""
-        said = ask.said
-        reply = await self._upstream.post(
-            "/chat/completions",
-            words.request_body(said, self.own_name(ask.model), ask.limit(_LENGTH.get(self.name, "max_tokens"))),
-            ask.passport,
-            stream=said.stream,
-            headers={name: ask.headers[name] for name in _FORWARDED if name in ask.headers},
-        )
+    def more(self, ask: Ask) -> dict[str, Any]:
+        return ask.limit(_LENGTH.get(self.name, "max_tokens")) if ask.said.dialect == "chat" else super().more(ask)
+
+    def adapted(self, dialect: str, request: Json) -> Json:
+        """Less what only Anthropic or responses can read again; OpenAI refuses members that it does not know."""
+        if dialect != "chat":
+            return request
+        unknown = _UNKNOWN.get(self.name, _SEALED)
+        told = [{name: each[name] for name in each if name not in unknown} for each in request["messages"]]
+        length = _LENGTH.get(self.name, "max_tokens")
+        return {
+            length if name == "max_tokens" else name: value for name, value in {**request, "messages": told}.items()
+        }
+
+    def failed(self, told: Json) -> ProviderFailed:
+        return spoken_badly(self.name, told)
+
+    async def stored(self, method: str, which: str, passport: Passport) -> bytes:
+        """What it says to *method* about a response that it keeps: *which* is its id, and what stands behind that."""
+        reply = await self._upstream.ask(method, f"{self.paths['responses']}/{which}", passport)
         try:
             await expect_ok(self.name, reply)
-            if said.stream:
-                expect_type(self.name, reply, "text/event-stream")
-                async with aclosing(self._events(reply, hide=not words.wants_usage(said))) as events:
-                    async for chunk in events:
-                        yield chunk
-            else:
-                yield await self._whole(reply)
+            expect_type(self.name, reply, "application/json")
+            return await reply.read()
         finally:
             reply.close()
-
-    async def _whole(self, reply: Reply) -> Chunk:
-        expect_type(self.name, reply, "application/json")
-        raw = await reply.read()
-        try:
-            data = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, RecursionError):
-            data = None
-        if not isinstance(data, dict):
-            raise ProviderFailed(f"{self.name} did not answer in JSON.", provider=self.name)
-        if data.get("error") and not data.get("choices"):
-            raise refusal(self.name, 502, raw, {})
-        return Chunk(raw, whole=True, tokens=words.tokens_of(data.get("usage")), model=words.model_of(data))
-
-    async def _events(self, reply: Reply, *, hide: bool) -> AsyncGenerator[Chunk, None]:
-        splitter = sse.EventSplitter(max_event=self._upstream.egress.limits.event_bytes)
-        begun = finished = False
-        try:
-            while piece := await reply.piece():
-                raw, ended = words.without_end(splitter.feed(piece))
-                if b"data:" in raw:
-                    reply.heard()
-                    begun = True
-                    finished = finished or words.finishes(raw)
-                if raw and begun:  # a comment is no answer: before the first event there is still a second try
-                    yield self._chunk(raw, hide=hide)
-                if ended:
-                    reply.leave()
-                    return
-        except sse.EventTooLarge:
-            raise ProviderFailed(f"{self.name} sent an event over the cap.", provider=self.name) from None
-        raw, ended = words.without_end(splitter.flush())
-        if raw:
-            yield self._chunk(raw + b"\n\n", hide=hide)
-        if not (ended or finished or words.finishes(raw)):
-            raise ProviderFailed(f"{self.name} broke off in the middle.", provider=self.name)
-
-    def _chunk(self, raw: bytes, *, hide: bool) -> Chunk:
-        if (told := words.error_in(raw)) is not None:
-            raise refusal(self.name, 502, msgspec.json.encode({"error": told}), {})
-        raw, tokens = words.usage_in(raw, hide=hide)
-        return Chunk(raw, tokens=tokens)
-
-    async def close(self) -> None:
-        await self._upstream.close()
 
     async def ping(self) -> None:
         await self._upstream.get("/models", seconds=PROBE_SECONDS)  # also where the settings list its models
@@ -122,9 +114,7 @@ class OpenAIProvider(NativeProvider):
         """What `/models` lists, or what the settings say it serves."""
         if self._listed:
             return self._listed
-        listing = await self._upstream.get("/models", seconds=PROBE_SECONDS)
-        rows = listing.get("data") if isinstance(listing, dict) else None
-        return [row["id"] for row in rows or () if isinstance(row, dict) and isinstance(row.get("id"), str)]
+        return await self.listed("/models")
 
     async def state(self) -> ProviderState:
         return ProviderState(self.name, up=True, where=self._upstream.where, models=self._listed, local=self.is_local)

@@ -7,10 +7,11 @@ over one default registry; the gateway itself never reads that one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType
 
+from membrain.dialects.table import NO_TEXT
 from membrain.egress import Egress
 from membrain.errors import MembrainError, NotConfigured
 from membrain.providers.anthropic import VERSION, AnthropicProvider
@@ -18,7 +19,7 @@ from membrain.providers.base import BaseProvider
 from membrain.providers.claude_cli import ClaudeCLIProvider
 from membrain.providers.litellm import LiteLLMProvider, installed
 from membrain.providers.ollama import OllamaProvider
-from membrain.providers.openai import OpenAIProvider
+from membrain.providers.openai import COMPATIBLE, NATIVE, OpenAIProvider
 from membrain.records import ProviderState
 from membrain.routing.resolution import rule_for
 from membrain.routing.world import Offer
@@ -50,7 +51,7 @@ class Registry:
         """Make *provider* answer for *name*; *models* are the names that it alone serves."""
         self._providers[name] = provider
         here = frozenset(models) if provider.is_local else frozenset[str]()
-        self._offers[name] = Offer(name, provider.is_local, models, here)
+        self._offers[name] = Offer(name, provider.is_local, models, here, _serves(provider))
         self._looked = float("-inf")
 
     async def unregister(self, name: str) -> None:
@@ -103,7 +104,12 @@ async def _offer_of(ollama: OllamaProvider) -> Offer:
         here = frozenset([model for model in models if await ollama.has_here(model)])
     except MembrainError:
         models, here = (), frozenset()
-    return Offer("ollama", ollama.is_local, models, here)
+    return Offer("ollama", ollama.is_local, models, here, _serves(ollama))
+
+
+def _serves(provider: BaseProvider) -> frozenset[str]:
+    """What *provider* answers besides questions for text."""
+    return NO_TEXT.intersection(provider.speaks(""))
 
 
 async def _state(name: str, provider: BaseProvider) -> ProviderState:
@@ -122,18 +128,28 @@ def looks_real(key: str | None) -> bool:
 def openai(egress: Egress, key: str | None, url: str | None = None) -> OpenAIProvider:
     """OpenAI, or what speaks like it at *url*."""
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    return OpenAIProvider(egress.upstream("openai", url or OPENAI_URL, headers))
+    return OpenAIProvider(egress.upstream("openai", url or OPENAI_URL, headers), speaks=NATIVE)
 
 
 def compatible(
-    egress: Egress, name: str, url: str, key: str | None, models: tuple[str, ...], *, local: bool = False
+    egress: Egress,
+    name: str,
+    url: str,
+    key: str | None,
+    models: tuple[str, ...],
+    *,
+    local: bool = False,
+    speaks: Sequence[str] = COMPATIBLE,
 ) -> OpenAIProvider:
-    """A provider of the user's own naming that speaks OpenAI's chat completions at *url*.
+    """A provider of the user's own naming that speaks as OpenAI does at *url*, or in messages as Anthropic does.
 
-    *local* is the user's word that it runs on this machine and hands nothing on.
+    *local* is the user's word that it runs on this machine and hands nothing on; *speaks* are dialects.
     """
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    return OpenAIProvider(egress.upstream(name, url, headers, final=local), prefix=f"{name}/", models=models)
+    if "messages" in speaks:  # whose servers look for the key in another place
+        headers |= {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
+    upstream = egress.upstream(name, url, headers, final=local)
+    return OpenAIProvider(upstream, prefix=f"{name}/", models=models, speaks=speaks)
 
 
 def anthropic(egress: Egress, key: str, url: str | None = None) -> AnthropicProvider:

@@ -16,6 +16,7 @@ from membrain.errors import (
     MembrainError,
     NoCandidate,
     NotConfigured,
+    NotServed,
     PrivateRefused,
     ProviderResting,
     UnknownModel,
@@ -54,11 +55,13 @@ def consider(asked: str, hints: Hints, world: World) -> Decision:
     nothing to consider.
     """
     model = world.preferences.aliases.get(asked, asked)
+    if model in AUTO and hints.serves is not None:
+        raise BadRequest(f"`{model}` chooses among models that write. Name one for {hints.serves}.", param="model")
     if model in AUTO:
         tier: str | None = tier_named(hints.tier, world.preferences.tier)
         found = _automatic(tier or "", hints, world)
     else:
-        tier, found = None, _named(model, world)
+        tier, found = None, _named(model, hints, world)
     judged = [_judged(candidate, model in AUTO, hints, world) for candidate in found]
     judged.sort(key=lambda candidate: not candidate.kept)  # stable: the order among the kept ones stays
     if tier and not hints.private and hints.max_cost is None:
@@ -75,6 +78,9 @@ def refusal(decision: Decision, resting: Rest) -> MembrainError:
             f"{', '.join(names)} is left alone for {seconds} s: it failed too often, or asked for a pause.",
             headers={"retry-after": str(seconds)},
         )
+    if decision.candidates and all(each.reason.startswith(_UNSERVED) for each in decision.candidates):
+        names = dict.fromkeys(each.provider for each in decision.candidates)
+        return NotServed(f"{', '.join(names)} {decision.candidates[0].reason.removeprefix('it ')}.", param="model")
     if decision.private and decision.tier is None:
         model, provider = decision.candidates[0].model, decision.candidates[0].provider
         return PrivateRefused(f"This request is private, and {model} at {provider} is not on this machine.")
@@ -114,15 +120,25 @@ def _rests(candidate: Candidate, _: Hints, world: World) -> str | None:
 _RESTS = "left alone for now"
 """How the reason of the last rule begins: whoever has it would answer otherwise."""
 
-RULES: tuple[Callable[[Candidate, Hints, World], str | None], ...] = (_leaves, _too_dear, _rests)
+
+def _unserved(candidate: Candidate, hints: Hints, world: World) -> str | None:
+    if hints.serves is None or hints.serves in world.offers[candidate.provider].serves:
+        return None
+    return f"{_UNSERVED} {hints.serves}"
+
+
+_UNSERVED = "it serves no"
+"""How the reason of that rule begins."""
+
+RULES: tuple[Callable[[Candidate, Hints, World], str | None], ...] = (_unserved, _leaves, _too_dear, _rests)
 """What drops a candidate, and the reason that is shown. The first that says one decides."""
-NAMED_RULES = (_leaves, _rests)
+NAMED_RULES = (_unserved, _leaves, _rests)
 """Those for a model that was asked for by name: whoever names one has seen its price."""
 
 
-def _named(model: str, world: World) -> list[Candidate]:
+def _named(model: str, hints: Hints, world: World) -> list[Candidate]:
     """Who serves a model that was asked for by name: usually one, or all of the user's own that list it."""
-    providers = _servers_of(model, world.offers)
+    providers = _servers_of(model, world.offers, hints.serves)
     if not providers:
         raise _nobody(model, world.offers)
     found = [
@@ -289,15 +305,19 @@ class Router:
         return self.latencies.stats(provider)
 
 
-def _servers_of(model: str, offers: Mapping[str, Offer]) -> list[str]:
-    """Who serves *model*, of those registered: all that list it, or one it is prefixed with, or one by the table."""
+def _servers_of(model: str, offers: Mapping[str, Offer], serves: str | None = None) -> list[str]:
+    """Who serves *model*, of those registered: all that list it, or one it is prefixed with, or one by the table.
+
+    Only the table goes by what has to be served: a name that says whose the model is leads nowhere else.
+    """
     listing = [name for name, offer in offers.items() if model in offer.models]
     if listing:
         return listing
     prefix, slash, _ = model.partition("/")
     if slash and prefix in offers:
         return [prefix]
-    return [name for name in rule_for(model).providers if name in offers][:1]
+    row = [name for name in rule_for(model).providers if name in offers]
+    return ([name for name in row if serves in offers[name].serves] if serves else row)[:1] or row[:1]
 
 
 _CLOUD = ("-cloud", ":cloud")

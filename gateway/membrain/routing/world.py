@@ -27,6 +27,8 @@ class Offer:
     """What it is known to serve, by our names. Empty says nothing."""
     here: frozenset[str] = frozenset()
     """Those of its models that run on this machine."""
+    serves: frozenset[str] = frozenset()
+    """What it answers besides questions for text: `embeddings`, `moderations`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from typing import ClassVar, NamedTuple
 
 from membrain.cost import bounds
 from membrain.cost.prices import Prices
-from membrain.dialects import chat as words
-from membrain.dialects.base import Chunk
+from membrain.dialects.base import Chunk, Dialect
+from membrain.dialects.table import DIALECTS, FREE
 from membrain.errors import AllProvidersFailed, BudgetExceeded, MembrainError, PriceUnknown, ProviderFailed, Unavailable
 from membrain.exchange import Exchange, Stage
 from membrain.records import Allowance, Caller, Candidate, Decision, Outcome
@@ -75,6 +75,7 @@ class _Case(NamedTuple):
 class _Meter:
     """How much of a stream has passed."""
 
+    words: Dialect
     most: Mapping[tuple[str, str], int]
     """Tokens that were held for, by provider and model."""
     events: int = 0
@@ -87,7 +88,7 @@ class _Meter:
 
     def runs_over(self, who: tuple[str, str], raw: bytes) -> bool:
         """Count *raw*, and say whether that is more than *who* may write."""
-        events, characters = words.length_of(raw)
+        events, characters = self.words.length_of(raw)
         self.events += events
         self.characters += characters
         most = self.most.get(who, 0)
@@ -123,7 +124,7 @@ class Budget(Stage):
 
     async def enter(self, exchange: Exchange) -> None:
         allowances = self._limits(exchange.caller)
-        if not allowances:
+        if not allowances or exchange.said.dialect in FREE:
             return
         decision = await self._route(exchange)
         remote = [each for each in decision.chain if not each.local]
@@ -152,7 +153,8 @@ class Budget(Stage):
         said, price = exchange.said, self._prices.of(candidate.model, candidate.provider)
         context = price.context if price else None
         read = bounds.input_tokens(said.body, said.data, candidate.provider, context)
-        written = bounds.output_tokens(said.data, candidate.provider, context)
+        lengths = DIALECTS[said.dialect].lengths
+        written = bounds.output_tokens(said.data, lengths, candidate.provider, context)
         micros = bounds.worst_cost(self._prices, candidate.model, candidate.provider, read, written)
         return _Case(candidate, read, written, micros, bounds.askable(context))
 
@@ -168,7 +170,7 @@ class Budget(Stage):
             raise _exceeded(short, needed)
         if exchange.said.stream:
             most_of = {(case.candidate.provider, case.candidate.model): case.written for case in cases}
-            self._meters[exchange.id] = _Meter(most_of)
+            self._meters[exchange.id] = _Meter(DIALECTS[exchange.said.dialect], most_of)
 
     async def _reserve(self, exchange: Exchange, micros: int, caps: Sequence[Cap]) -> Shortfall | None:
         """Hold *micros*. Who hangs up meanwhile may hold them already, so that is noted first."""
@@ -186,8 +188,9 @@ class Budget(Stage):
         """How many tokens all answers together may have, so that *left* micro-dollars pay for them; None if that is
         not worth asking for, or not ours to say.
         """
-        data = exchange.said.data
-        if bounds.says_length(data):
+        said = exchange.said
+        data = said.data
+        if bounds.says_length(data, DIALECTS[said.dialect].lengths):
             return None
         each = min(min(self._longest(case, left) // bounds.answers(data), case.askable) for case in cases)
         return each * bounds.answers(data) if each >= SHORTEST else None
@@ -205,11 +208,14 @@ class Budget(Stage):
         if meter is None or exchange.local or exchange.cached or exchange.provider is None or exchange.cut is not None:
             return chunk
         over = meter.runs_over((exchange.provider, exchange.attempts[-1].model), chunk.raw)
-        if over and not words.finishes(chunk.raw):
-            exchange.cut = _ran_over()
-            choices = range(bounds.answers(exchange.said.data))
-            chunk.raw += words.cut_short(chunk.raw, choices, exchange.cut.code)
-        return chunk
+        if not over or chunk.last or meter.words.finishes(chunk.raw):
+            return chunk
+        exchange.cut = _ran_over()
+        ended = meter.words.cut_short(chunk.raw, exchange.said, exchange.cut.code)
+        if ended is None:
+            exchange.end(exchange.cut)
+            raise exchange.cut
+        return ended
 
     async def leave(self, exchange: Exchange) -> None:
         """Settle. A hold that cannot be settled now is with the next one, or charged in full at the next start."""

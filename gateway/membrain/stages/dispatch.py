@@ -20,16 +20,18 @@ from typing import ClassVar
 
 from membrain.cost.prices import Prices
 from membrain.dialects.base import Chunk
+from membrain.dialects.table import FREE, NO_TEXT
 from membrain.errors import (
     AllProvidersFailed,
     AuditUnavailable,
+    BadRequest,
     ModelNotAllowed,
     PrivateRefused,
     ProviderFailed,
     ProviderResting,
 )
 from membrain.exchange import Exchange, Stage
-from membrain.providers.base import Ask
+from membrain.providers.base import BYTES_PER_TOKEN, Ask
 from membrain.providers.registry import Registry
 from membrain.records import Attempt, Candidate, Decision, Outcome, Passport, Tokens
 from membrain.routing.breaker import Breaker, Breakers
@@ -38,8 +40,6 @@ from membrain.routing.router import AUTO, Router
 
 _OLLAMA = ("ollama/", "ollama:")
 
-BYTES_PER_TOKEN = 4
-"""For our own estimate, where a provider reports nothing."""
 _IDEMPOTENT = "idempotency-key"
 _NOT_FOUND = 404
 
@@ -99,7 +99,12 @@ class Dispatch(Stage):
             again_there = any(attempt.provider == candidate.provider for attempt in exchange.attempts)
             if again_there and not granted and not self._budgets[candidate.provider].take(monotonic()):
                 continue
-            outcome = await self._tried(exchange, candidate)
+            try:
+                outcome = await self._tried(exchange, candidate)
+            except BadRequest:  # its words have no place for what was asked; somebody else's may
+                if not waiting:
+                    raise
+                continue
             if not isinstance(outcome, ProviderFailed):
                 return outcome
             failures.append(outcome)
@@ -179,12 +184,11 @@ class Dispatch(Stage):
         own = exchange.own if candidate.local else None
         private = exchange.hints.private or own is not None
         passport = Passport(exchange.id, written=True, looked=exchange.looked, private=private)
-        return provider.answer(
-            Ask(own or exchange.said, candidate.model, passport, exchange.forwarded, exchange.most_tokens)
-        )
+        said, most = own or exchange.said, exchange.most_tokens
+        return provider.spoken(Ask(said, candidate.model, passport, exchange.forwarded, most, exchange.query))
 
     def _cost(self, exchange: Exchange, tokens: Tokens) -> int | None:
-        if exchange.local:
+        if exchange.local or exchange.said.dialect in FREE:
             return 0
         # The provider may answer under a dated name; the name that was asked for has the price then.
         for model in (exchange.answered_model or "", exchange.attempts[-1].model):
@@ -227,12 +231,15 @@ async def _spoken(exchange: Exchange, first: Chunk, answer: AsyncGenerator[Chunk
     finally:
         if exchange.tokens is None:
             prompt = -(-len(exchange.said.body) // BYTES_PER_TOKEN)
-            exchange.tokens = Tokens(prompt, pieces, estimated=True)
+            written = pieces if exchange.said.dialect not in NO_TEXT else 0
+            exchange.tokens = Tokens(prompt, written, estimated=True)
         await answer.aclose()
 
 
 def _note(exchange: Exchange, chunk: Chunk) -> int:
     """Keep what *chunk* reports, and say about how many tokens it holds."""
+    if chunk.failure is not None:
+        exchange.end(chunk.failure)
     if chunk.tokens is not None:
         exchange.tokens = chunk.tokens
         return 0

@@ -6,6 +6,9 @@ In: every string of the request is looked at. What the policy masks leaves as it
 Through: the values are put back wherever the model used their placeholders.
 Out: what first appeared in the answer is put on record, unless the policy masked or blocked it before.
 
+What a provider signed is remembered as it passes, and passes when it comes back. What was masked for a response that a
+provider stores is kept in memory, and lent to the exchanges that go on from it.
+
 Whatever goes wrong here refuses the request: nothing leaves that was not looked at.
 """
 
@@ -18,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, TypeVar
 
@@ -25,9 +29,11 @@ from membrain.dialects.base import Chunk, Said
 from membrain.errors import MembrainError, PiiBlocked
 from membrain.exchange import Exchange, Stage
 from membrain.holds import MOST_AROUND, MOST_TAIL, Context, Hold, Holds, Verdict, patience, refusal
-from membrain.masking.answer import Answer, rewritten
+from membrain.masking.answer import Answer, rewritten, wants_json
 from membrain.masking.guard import Detects, Guard
+from membrain.masking.kept import Kept, Memory
 from membrain.masking.request import Found, Request, reread
+from membrain.masking.signed import Signed
 from membrain.pii.kinds import Span
 from membrain.pii.policy import MASKED, Mode, Policy
 from membrain.pii.scan import DetectionFailed
@@ -73,11 +79,13 @@ class Pii(Stage):
 
     name: ClassVar[str] = "pii"
 
-    def __init__(self, holds: Holds, sent: Sent) -> None:
+    def __init__(self, holds: Holds, sent: Sent, kept: Kept | None = None) -> None:
         self._guard: Guard | None = None
         self._coming: asyncio.Future[Guard] | None = None
         self._holds = holds
         self._sent = sent
+        self._kept = Kept() if kept is None else kept
+        self._signed = Signed()
         self._clean: dict[str, str] = {}
 
     def become(self, guard: Guard) -> None:
@@ -126,7 +134,7 @@ class Pii(Stage):
         with _failing_closed():
             request = Request(exchange.said.body, exchange.said.data, guard.pieces)
             await self._look(request, guard)
-            found = _judged(request, policy)
+            found = self._judged(request, policy, exchange.caller.project)
         _note(exchange, found)
         self._obey(exchange, found)
         self._check_headers(exchange, policy, guard)
@@ -148,7 +156,7 @@ class Pii(Stage):
         with _failing_closed():
             request = Request(said.body, said.data, guard.pieces)
             await self._look(request, guard)
-            found = _judged(request, guard.policies.of(project))
+            found = self._judged(request, guard.policies.of(project), project)
         return Preview(
             Counter(span.label for _, span, mode in found if mode in MASKED),
             tuple(sorted(_labels(found, Mode.BLOCK))),
@@ -167,6 +175,8 @@ class Pii(Stage):
             exchange.held.append(chunk)
             return Chunk(b"", tokens=chunk.tokens, model=chunk.model)
         chunk.raw = back.whole(chunk.raw) if chunk.whole else back.events(chunk.raw)
+        if back.id is not None:
+            self._keep(exchange, back)
         return chunk
 
     async def closing(self, exchange: Exchange) -> Chunk | None:
@@ -187,7 +197,7 @@ class Pii(Stage):
             return
         withheld = [Finding(label, "answer", "withheld") for label in back.withheld]
         exchange.findings = (*exchange.findings, *withheld)
-        texts = list(back.texts.values())
+        texts = list(dict.fromkeys(back.texts.values()))
         if not texts:
             return
         policy = self.guard.policies.of(exchange.caller.project)
@@ -207,6 +217,21 @@ class Pii(Stage):
             return guard.detector.scan(text) if spans is None else spans
 
         request.look(scan)
+
+    def _judged(self, request: Request, policy: Policy, project: str) -> _Judged:
+        """Every finding that matters, and what is to be done; a place that cannot be masked has to be refused.
+
+        What passed through here in an answer, signed, was written by a model that had seen placeholders only.
+        """
+        found: _Judged = []
+        for place in request.found():
+            is_known = bool(place.signed) and self._signed.knows(project, place.signed)
+            for span in place.spans:
+                mode = policy.mode(span)
+                if mode is not Mode.PASS:
+                    refused = Mode.BLOCK if place.fixed and mode in MASKED else mode
+                    found.append((place, span, Mode.LOG if is_known else refused))
+        return found
 
     def _obey(self, exchange: Exchange, found: _Judged) -> None:
         """Do what the modes say that need no waiting; raises if that is to refuse."""
@@ -242,28 +267,50 @@ class Pii(Stage):
 
     def _mask(self, exchange: Exchange, request: Request, policy: Policy, guard: Guard) -> None:
         """Replace what has to be, and get ready for the answer."""
-        project = exchange.caller.project
-        vault = Vault(guard.key, project)
-        masked = request.mask(vault, policy.masks)
+        project, dialect = exchange.caller.project, exchange.said.dialect
+        vault, lent = Vault(guard.key, project), self._lend(exchange)
+        for memory in lent:
+            vault.adopt(memory.vault)
+        masked = request.mask(vault, policy.masks, partial(self._signed.knows, project))
+        if masked.left:
+            raise _blocked([(place, span, Mode.BLOCK) for place in masked.left for span in place.spans])
         if masked.body is not exchange.said.body:
             exchange.own = None if guard.mask_local else exchange.said
             exchange.said = replace(exchange.said, body=masked.body, data=reread(masked.body))
         exchange.headers[_REDACTED] = str(masked.masked)
-        if vault or guard.answers != "pass":
-            consents = guard.url_tools
-            exchange.back = Answer(
-                vault,
-                masked.origins,
-                lambda tool: any(fnmatchcase(tool, each) for each in consents),
-                gather=guard.answers == "flag",
-            )
-            exchange.held = [] if guard.answers in {"redact", "block"} else None
+        consents = guard.url_tools
+        exchange.back = Answer(
+            vault,
+            masked.origins.union(*(memory.origins for memory in lent)),
+            lambda tool: any(fnmatchcase(tool, each) for each in consents),
+            dialect=dialect,
+            gather=guard.answers == "flag",
+            structured=wants_json(exchange.said.data),
+            signed=partial(self._signed.note, project),
+        )
+        exchange.held = [] if guard.answers in {"redact", "block"} else None
+
+    def _lend(self, exchange: Exchange) -> list[Memory]:
+        """What was masked for the stored responses that this exchange goes on from."""
+        names = _stored(exchange.said)
+        found = (self._kept.of(name, exchange.caller.project) for name in names)
+        return [memory for memory in found if memory is not None]
+
+    def _keep(self, exchange: Exchange, back: Answer) -> None:
+        """Keep what was masked under the id of the response, and of its conversation, if the provider stores them."""
+        name, back.id = back.id, None
+        if name is None or exchange.provider is None or exchange.said.data.get("store") is False:
+            return
+        conversation = _id_of(exchange.said.data.get("conversation"))
+        for each in filter(None, (name, conversation)):
+            self._kept.keep(each, exchange.caller.project, exchange.provider, back.vault, back.origins)
 
     async def _released(self, exchange: Exchange, held: list[Chunk], back: Answer) -> Chunk:
         """The whole answer, once it is known what first appears in it."""
         whole = bool(held) and held[0].whole
         raw = b"".join(chunk.raw for chunk in held)
-        probe = Answer(Vault(), gather=True)
+        dialect = exchange.said.dialect
+        probe = Answer(Vault(), gather=True, dialect=dialect)
         probe.whole(raw) if whole else probe.events(raw)
         policy = self.guard.policies.of(exchange.caller.project)
         spans = await _scanned(probe.texts.values(), self.guard)
@@ -278,8 +325,11 @@ class Pii(Stage):
                 for key, text in probe.texts.items()
                 if bad[text]
             }
-            raw = rewritten(raw, new, whole=whole)
-        return Chunk(back.whole(raw) if whole else back.events(raw) + back.rest(), whole=whole)
+            raw = rewritten(raw, new, whole=whole, dialect=dialect)
+        last = any(chunk.last for chunk in held)
+        told = back.whole(raw) if whole else back.events(raw) + back.rest()
+        self._keep(exchange, back)
+        return Chunk(told, whole=whole, last=last)
 
 
 _Judged = list[tuple[Found, Span, Mode]]
@@ -361,15 +411,18 @@ def _all(detector: Detects, texts: Sequence[str], seconds: float) -> dict[str, S
     return found
 
 
-def _judged(request: Request, policy: Policy) -> _Judged:
-    """Every finding that matters, and what is to be done; a place that cannot be masked has to be refused."""
-    found: _Judged = []
-    for place in request.found():
-        for span in place.spans:
-            mode = policy.mode(span)
-            if mode is not Mode.PASS:
-                found.append((place, span, Mode.BLOCK if place.fixed and mode in MASKED else mode))
-    return found
+def _id_of(named: Any) -> str | None:
+    """The id of a conversation, which may be named by it or be an object that has it."""
+    name = named.get("id") if isinstance(named, dict) else named
+    return name if isinstance(name, str) and name else None
+
+
+def _stored(said: Said) -> list[str]:
+    """The ids of what the request goes on from, stored at a provider."""
+    if said.dialect != "responses":
+        return []
+    names = (_id_of(said.data.get("previous_response_id")), _id_of(said.data.get("conversation")))
+    return [name for name in names if name is not None]
 
 
 def _note(exchange: Exchange, found: _Judged) -> None:

@@ -38,7 +38,7 @@ ATTACHED_TOKENS = 1500
 _ATTACHED = re.compile(rb'[",][A-Za-z0-9+/_-]{4096,}')
 """Data in base64: no text goes on for so long without a space. It begins where it can be sought in linear time."""
 
-_LONGEST = ("max_tokens", "max_completion_tokens")
+_LONGEST = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """Where a request says how long its answer may be."""
 
 _WHOSE = {"machine": "this machine", "project": "the project", "key": "the client key"}

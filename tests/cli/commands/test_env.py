@@ -20,7 +20,7 @@ from tests.cli.shell import command, invoke, membrain
 from tests.cli.terminal import Terminal
 from tests.served import Served
 
-NAMES = ["OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_KEY"]
+NAMES = ["OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN"]
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=20)
 """Values that a shell must give back as they are."""
 
@@ -37,6 +37,8 @@ def test_the_exports_point_at_the_gateway_by_number_with_a_key(served: Served, b
         f"export OPENAI_BASE_URL=http://127.0.0.1:{served.port}/v1",
         f"export OPENAI_API_BASE=http://127.0.0.1:{served.port}/v1",
         f"export OPENAI_API_KEY={key}",
+        f"export ANTHROPIC_BASE_URL=http://127.0.0.1:{served.port}",
+        f"export ANTHROPIC_AUTH_TOKEN={key}",
     ]
     assert ran.err == ""
 
@@ -109,11 +111,10 @@ def test_a_terminal_is_told_how_to_use_them(served: Served, beside: dict[str, st
         assert terminal.text == ""
 
 
-def test_the_door_that_is_not_there_yet_is_not_pretended(served: Served, beside: dict[str, str]) -> None:
-    ran = invoke(["env", "--for", "anthropic"], beside)
-    assert (ran.status, ran.out) == (Exit.FAILED, "")
-    assert "no door for anthropic tools yet (/v1/messages)" in ran.err
-    assert invoke(["env", "--for", "openai"], beside).status == 0
+def test_one_family_can_be_asked_for(served: Served, beside: dict[str, str]) -> None:
+    ran = invoke(["env", "--for", "anthropic", "--json"], beside)
+    assert list(json.loads(ran.out)) == ["ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN"]
+    assert "ANTHROPIC" not in invoke(["env", "--for", "openai"], beside).out
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,13 @@ def test_what_has_no_body_need_not_be_json() -> None:
     assert GUARD.check(scope({"host": "127.0.0.1:8001"}, "DELETE"))
 
 
+def test_a_body_that_nobody_reads_may_be_of_any_kind_but_not_of_any_origin() -> None:
+    form = {"host": "127.0.0.1:8001", "content-type": "multipart/form-data", "content-length": str(1 << 40)}
+    assert GUARD.check(scope(form), bodiless=True)
+    with pytest.raises(Forbidden):
+        GUARD.check(scope({**form, "origin": "https://evil.example"}), bodiless=True)
+
+
 # --- headers that come twice
 
 

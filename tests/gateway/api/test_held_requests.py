@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ import pytest
 import uvicorn
 
 from membrain import sse
-from membrain.api.app import create_app
+from membrain.api.app import App
 from membrain.api.guard import Guard
-from membrain.api.park import COMMENT, Park
+from membrain.api.park import COMMENT
 from membrain.config import load
 from membrain.gateway import Gateway
 from membrain.places import Places
@@ -63,7 +62,7 @@ class House:
         self.gateway = Gateway(load(self.environ), Places.find(self.environ).create())
         self.gateway.egress.never("127.0.0.1", self.port)
         await self.gateway.open()
-        app = create_app(self.gateway, Guard({"127.0.0.1"}, self.port, body_bytes=1 << 20))
+        app = App(self.gateway, Guard({"127.0.0.1"}, self.port, body_bytes=1 << 20), quiet=QUIET)
         self.server = Quietly(uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None))
         await self.server.serve(sockets=[self.listener])
         await self.gateway.close()
@@ -102,8 +101,7 @@ def sink() -> Iterator[Sink]:
 
 
 @pytest.fixture
-def house(sink: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    monkeypatch.setattr("membrain.api.speak.Park", partial(Park, quiet=QUIET))
+def house(sink: Sink, tmp_path: Path) -> Iterator[House]:
     sink.clear()
     house = House(tmp_path, sink)
     house.thread.start()

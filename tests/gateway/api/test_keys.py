@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -14,9 +15,10 @@ from typing import Any
 import pytest
 
 from membrain.api import admin, keys
-from membrain.api.app import SPOKEN, create_app
+from membrain.api.app import create_app
 from membrain.api.guard import Guard
 from membrain.config import load
+from membrain.dialects.table import BY_PATH
 from membrain.errors import BadRequest, Forbidden, NotFound
 from membrain.gateway import Gateway
 from membrain.places import Places
@@ -223,9 +225,13 @@ SCOPES = {"good": {"ask", "read"}, "asker": {"ask"}, "reader": {"read"}}
 """What the keys of these kinds were issued for; the chief and the machine may do everything, others nothing."""
 
 NEEDED = {
-    ("POST", "/v1/chat/completions"): {"ask"},
+    **{("POST", path): {"ask"} for path in BY_PATH},
     ("GET", "/v1/models"): {"ask", "read"},
     ("GET", "/v1/models/{id:path}"): {"ask", "read"},
+    ("GET", "/v1/responses/{id}"): {"ask"},
+    ("DELETE", "/v1/responses/{id}"): {"ask"},
+    ("GET", "/v1/responses/{id}/input_items"): {"ask"},
+    ("POST", "/v1/responses/{id}/cancel"): {"ask"},
     ("GET", "/api/models"): {"ask", "read"},
     ("GET", "/api/tiers"): {"ask", "read"},
     ("POST", "/api/route"): {"ask", "read"},
@@ -236,8 +242,11 @@ NEEDED = {
 }
 """The scopes of which a key needs one. A route that is not listed is for who runs the house."""
 
-OPEN = {"/health"}
-BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+OPEN = {"/", "/health"}
+BODY = json.dumps(
+    {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "input": "a", "prompt": "a"}
+).encode()
+"""What every dialect can read."""
 
 
 class House:
@@ -268,21 +277,26 @@ class House:
     def routes(self) -> list[tuple[str, str]]:
         """Every route there is, as the tables say; a new one comes by itself."""
         known = [(method, each.path) for each in admin.routes(self.gateway) for method in each.methods or ()]
-        return [each for each in known if each[0] != "HEAD"] + [("POST", path) for path in SPOKEN]
+        return [each for each in known if each[0] != "HEAD"] + [("POST", path) for path in BY_PATH]
 
     async def ask(
         self, method: str, path: str, *headers: tuple[str, str], body: bytes | None = None
     ) -> tuple[int, str]:
         """The status and the error's code of one request, whose caller hangs up when it has an answer."""
-        body = body if body is not None else BODY if path in SPOKEN else b"{}"
+        body = body if body is not None else BODY if path in BY_PATH else b"{}"
         given = [{"type": "http.request", "body": body, "more_body": False}]
         told: list[Any] = []
+        answered = asyncio.Event()
 
         async def receive() -> dict[str, Any]:
-            return given.pop() if given else {"type": "http.disconnect"}
+            if given:
+                return given.pop()
+            await answered.wait()
+            return {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             told.append(message)
+            answered.set()
 
         raw = [(b"host", b"127.0.0.1:8001"), (b"content-type", b"application/json")]
         raw += [(name.encode(), value.encode()) for name, value in headers]

@@ -163,6 +163,103 @@ def test_odd_line_ends_inside_a_text_end_no_line(served: Served) -> None:
     assert answer.body.decode().splitlines() == answer.body.decode().split("\n")[:-1]
 
 
+# --- completions, embeddings, moderations
+
+
+@pytest.mark.parametrize("model", ["gpt-echo", "claude-echo", "ollama/echo"])
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_completion_is_had_of_every_provider_whole_and_streamed(served: Served, model: str, asks: bool) -> None:
+    body = {"model": model, "prompt": "one two three"}
+    whole = served.post("/v1/completions", body).json()
+    assert (whole["object"], whole["choices"][0]["text"]) == ("text_completion", "one two three")
+    assert whole["usage"]["prompt_tokens"] > 0
+    more = {"stream": True, "stream_options": {"include_usage": asks}}
+    pieces = events(served.post("/v1/completions", {**body, **more}).body)
+    assert {piece["object"] for piece in pieces} == {"text_completion"}
+    choices = [choice for piece in pieces for choice in piece["choices"]]
+    assert "".join(choice["text"] for choice in choices) == "one two three"
+    assert choices[-1]["finish_reason"] == "stop"
+    assert any(piece.get("usage") for piece in pieces) is asks
+
+
+def test_what_no_chat_can_carry_is_refused_where_there_is_only_chat(served: Served, sink: Sink) -> None:
+    body = {"prompt": "a", "echo": True}
+    answer = served.post("/v1/completions", {**body, "model": "claude-x"})
+    assert (answer.status, answer.json()["error"]["param"]) == (400, "echo")
+    assert sink.requests == []
+    assert served.post("/v1/completions", {**body, "model": "gpt-x"}).status == 200
+    assert sink.wait_for(1)[0].json()["echo"] is True
+
+
+@pytest.mark.parametrize("shape", ["float", "base64"])
+def test_numbers_come_as_the_upstream_wrote_them(served: Served, sink: Sink, shape: str) -> None:
+    body = b'{ "object":"list","data":[{"embedding":[0.1,-1E-7,1.0]}],"usage":{"prompt_tokens":5,"total_tokens":5} }'
+    sink.script("/v1/embeddings", Reply(body=body, headers=JSON))
+    asked = json.dumps({"model": "text-embedding-3-small", "input": ["a", "b"], "encoding_format": shape}).encode()
+    answer = served.post("/v1/embeddings", asked)
+    assert (answer.status, answer.body) == (200, body)
+    assert sink.wait_for(1)[0].body == asked
+    record = record_of(served, answer.headers["x-request-id"])
+    assert (record["prompt_tokens"], record["completion_tokens"]) == (5, 0)
+
+
+def test_a_judgement_comes_as_the_upstream_wrote_it(served: Served, sink: Sink) -> None:
+    body = b'{ "id":"modr-1","model":"omni-moderation-latest","results":[{"flagged":false}] }'
+    sink.script("/v1/moderations", Reply(body=body, headers=JSON))
+    answer = served.post("/v1/moderations", {"input": "Hello"})
+    assert (answer.status, answer.body) == (200, body)
+    assert sink.wait_for(1)[0].json() == {"input": "Hello"}
+    record = record_of(served, answer.headers["x-request-id"])
+    assert (record["prompt_tokens"], record["completion_tokens"]) == (0, 0)
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/moderations"])
+def test_who_has_no_numbers_is_not_asked_for_them(served: Served, sink: Sink, path: str) -> None:
+    answer = served.post(path, {"model": "claude-x", "input": "Hello"})
+    assert 400 <= answer.status < 500
+    assert sink.requests == []
+
+
+# --- a provider of the user's own that speaks more than chat
+
+
+@pytest.fixture(scope="module")
+def own(sink: Sink, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A gateway that has two: one that speaks messages, and one that speaks responses."""
+    environ = {
+        "MEMBRAIN_PROVIDERS_SPEAKER_URL": f"{sink.url}/v1",
+        "MEMBRAIN_PROVIDERS_SPEAKER_SPEAKS": "messages",
+        "MEMBRAIN_PROVIDERS_RESPONDER_URL": f"{sink.url}/v1",
+        "MEMBRAIN_PROVIDERS_RESPONDER_SPEAKS": "responses,moderations",
+    }
+    with Served(tmp_path_factory.mktemp("own") / "home", sink, MEMBRAIN_ROUTING_ATTEMPTS="1", **environ) as served:
+        yield served
+        served.assert_sound()
+
+
+@pytest.mark.parametrize(("name", "path"), [("speaker", "/v1/messages"), ("responder", "/v1/responses")])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_provider_of_ones_own_is_asked_in_what_it_speaks(
+    own: Served, sink: Sink, name: str, path: str, stream: bool
+) -> None:
+    answer = own.chat("one two three", f"{name}/echo", stream=stream)
+    text = text_of(answer.body) if stream else answer.json()["choices"][0]["message"]["content"]
+    assert text == "one two three"
+    [asked] = sink.wait_for(1)
+    assert (asked.path, asked.json()["model"]) == (path, "echo")
+    assert (asked.header.get("anthropic-version") is not None) is (name == "speaker")
+
+
+def test_what_a_provider_of_ones_own_speaks_passes_as_it_is(own: Served, sink: Sink) -> None:
+    body = {"model": "speaker/echo", "max_tokens": 5, "messages": [{"role": "user", "content": "Hello"}]}
+    given = {"anthropic-version": "2099-01-01", "anthropic-beta": "new-2099", "openai-beta": "x"}
+    assert own.post("/v1/messages?beta=true", body, **given).json()["content"][0]["text"] == "Hello"
+    [asked] = sink.wait_for(1)
+    assert asked.path == "/v1/messages?beta=true"
+    assert {name: asked.header[name] for name in given} == given
+    assert asked.json() == {**body, "model": "echo"}
+
+
 # --- what goes through
 
 

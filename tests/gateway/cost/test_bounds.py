@@ -23,6 +23,8 @@ PRICES = Prices(
     library=False,
 )
 
+CHAT = ("max_completion_tokens", "max_tokens")
+
 
 def body_of(data: Any) -> bytes:
     return json.dumps(data).encode()
@@ -126,8 +128,8 @@ def test_whatever_a_request_holds_it_has_a_bound(messages: Any, content: Any, le
         data = {"messages": said, "n": length, "max_tokens": length, "thinking": messages}
         body = body_of(data)
         assert bounds.input_tokens(body, data, "openai") >= bounds.ADDED
-        assert bounds.output_tokens(data, "openai") > 0
-        bounds.says_length(data)
+        assert bounds.output_tokens(data, CHAT, "openai") > 0
+        bounds.says_length(data, CHAT)
 
 
 # --- what is written
@@ -155,16 +157,16 @@ def test_whatever_a_request_holds_it_has_a_bound(messages: Any, content: Any, le
 def test_an_answer_is_as_long_as_the_request_says_or_as_the_model_can_write(
     data: dict[str, Any], provider: str, context: int | None, tokens: int
 ) -> None:
-    assert bounds.output_tokens(data, provider, context) == tokens
+    assert bounds.output_tokens(data, CHAT, provider, context) == tokens
 
 
 def test_the_bound_of_anthropic_is_what_the_translation_asks_for() -> None:
-    from membrain.dialects.chat_to_messages import DEFAULT_MAX_TOKENS, request_from_chat
+    from membrain.dialects.chat_to_messages import DEFAULT_MAX_TOKENS, request
 
     assert bounds.ANTHROPIC == DEFAULT_MAX_TOKENS
     for more in ({}, {"max_tokens": 7}, {"max_tokens": 9, "max_completion_tokens": 7}, {"max_output_tokens": 7}):
         data = {"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "Hi"}], **more}
-        assert request_from_chat(data)["max_tokens"] <= bounds.output_tokens(data, "anthropic")
+        assert request(data)["max_tokens"] <= bounds.output_tokens(data, CHAT, "anthropic")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_the_bound_of_anthropic_is_what_the_translation_asks_for() -> None:
     ],
 )
 def test_a_request_says_how_long_its_answer_may_be_or_leaves_it_open(data: dict[str, Any], says: bool) -> None:
-    assert bounds.says_length(data) is says
+    assert bounds.says_length(data, CHAT) is says
 
 
 @pytest.mark.parametrize(
@@ -232,3 +234,31 @@ def test_what_is_affordable_is_paid_for_and_hardly_more_would_be(model: str, giv
     longer = bounds.worst_cost(PRICES, model, "openai", given, max(longest, 0) + max(longest // 1000, 2))
     assert longer is not None
     assert longer > micros or longest >= 1_000_000
+
+
+def test_what_a_provider_keeps_of_earlier_questions_is_charged_as_if_it_were_sent() -> None:
+    """Nobody here knows how much that is, so it is all that the model can read."""
+    for name, value in (("previous_response_id", "resp_1"), ("conversation", "conv_1"), ("prompt", {"id": "pmpt_1"})):
+        data = {"input": "Hi", name: value}
+        assert bounds.input_tokens(b"", data, "openai", 128_000) == 128_000
+        assert bounds.input_tokens(b"", data, "openai") == bounds.DOCUMENT
+    assert bounds.input_tokens(b"", {"prompt": "Say hi"}, "openai") == bounds.ADDED
+
+
+def test_pictures_in_the_items_of_a_response_count_too() -> None:
+    shown = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    said = {"input": [{"role": "user", "content": [shown]}, {"type": "function_call_output", "output": [shown]}]}
+    assert bounds.input_tokens(b"", said, "openai") == bounds.ADDED + 2 * (bounds.PICTURE - len(shown["image_url"]))
+
+
+def test_each_dialect_is_bound_by_its_own_word_for_the_length() -> None:
+    data = {"max_output_tokens": 100, "max_tokens": 7}
+    assert bounds.output_tokens(data, ("max_output_tokens",), "openai") == 100
+    assert bounds.output_tokens(data, CHAT, "openai") == 7
+    assert bounds.output_tokens(data, (), "openai") == 0
+    assert bounds.says_length({}, ())
+
+
+def test_several_prompts_and_answers_that_are_not_shown_are_written_all_the_same() -> None:
+    assert bounds.answers({"prompt": ["a", "b", "c"], "n": 2, "best_of": 5}) == 15
+    assert bounds.answers({"prompt": "a"}) == bounds.answers({"prompt": []}) == 1

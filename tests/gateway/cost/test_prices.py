@@ -483,3 +483,21 @@ def test_loading_opens_no_connection_and_starts_no_thread() -> None:
         "assert not found, found\nassert threading.active_count() == 1"
     )
     loads_in_a_fresh_process(code)
+
+
+@pytest.mark.parametrize("library", [True, False])
+@pytest.mark.parametrize("provider", ["openai", "litellm", ""])
+def test_an_embedding_costs_what_it_reads(library: bool, provider: str) -> None:
+    prices = Prices(library=library)
+    prices.load()
+    assert prices.cost("text-embedding-3-small", provider, Tokens(1_000_000, 0)) == 20_000
+    assert prices.cost("text-embedding-3-large", provider, Tokens(1, 0)) == 1
+    price = prices.of("openai/text-embedding-ada-002", provider)
+    assert price is not None
+    assert (price.input, price.output, price.source, price.date) == (0.1, 0.0, "OpenAI's price list", "2026-05-01")
+
+
+def test_an_embedding_of_somebody_elses_has_no_price_of_openais() -> None:
+    prices = Prices(library=False)
+    assert prices.of("text-embedding-3-small", "my-box") is None
+    assert prices.cost("text-embedding-3-small", "my-box", Tokens(1, 0)) is None

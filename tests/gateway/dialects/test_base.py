@@ -11,15 +11,20 @@ from hypothesis import strategies as st
 
 from membrain.dialects.base import (
     MAX_MODEL_NAME,
+    Chunk,
+    answer_object,
+    count_of,
     deeper_than,
+    event_object,
     flag_field,
     list_field,
     model_field,
     parse_object,
+    refuse_steering,
     text_field,
     unbroken,
 )
-from membrain.errors import BadRequest, TooLarge
+from membrain.errors import BadRequest, ProviderFailed, TooLarge
 
 CANARY = "canary-7f3a"
 
@@ -191,3 +196,55 @@ def test_no_text_library_breaks_an_event_in_two(text: str) -> None:
 def test_an_event_without_such_signs_is_the_very_same_object() -> None:
     raw = 'data: {"a":"é"}\n\n'.encode()
     assert unbroken(raw) is raw
+
+
+# --- answers
+
+
+NO_OBJECTS = [b"", b"[]", b"null", b'"text"', b"1", b"{", b"\xff", b'{"a":"\xed\xa0\x80"}', b"[" * 100_000]
+
+
+@pytest.mark.parametrize("raw", NO_OBJECTS)
+def test_an_answer_is_an_object_or_a_failure(raw: bytes) -> None:
+    def failed(told: dict[str, Any]) -> ProviderFailed:
+        assert told == {}
+        return ProviderFailed("No.", provider="p")
+
+    with pytest.raises(ProviderFailed):
+        answer_object(raw, failed)
+
+
+@pytest.mark.parametrize("raw", NO_OBJECTS)
+def test_an_event_that_is_no_object_is_an_empty_one(raw: bytes) -> None:
+    """It passes as it came, and nobody stumbles over it."""
+    assert event_object(raw) == {}
+
+
+@pytest.mark.parametrize(
+    "number", ["12345678901234567890123", "-0", "1.0", "1E+05", "1.7976931348623157e308", "5e-324"]
+)
+def test_numbers_of_any_size_are_read(number: str) -> None:
+    raw = f'{{"a":{number}}}'.encode()
+    assert event_object(raw) == answer_object(raw, lambda _: ProviderFailed("No.", provider="p")) == json.loads(raw)
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [(0, 0), (7, 7), (-1, None), (1.0, None), (True, None), ("7", None), (None, None), (1 << 48, None), ([], None)],
+)
+def test_a_count_is_a_number_that_somebody_may_have_counted(value: object, count: int | None) -> None:
+    assert count_of({"a": value}, "a") == count
+    assert count_of(value, "a") is None
+
+
+@pytest.mark.parametrize("name", ["api_base", "apiBase", "API-KEY", "base_url", "baseUrl", "_api_key"])
+def test_a_request_does_not_say_where_it_goes(name: str) -> None:
+    refuse_steering({name: None, "metadata": {name: CANARY}})
+    with pytest.raises(BadRequest) as refused:
+        refuse_steering({name: CANARY})
+    assert refused.value.param == name
+    assert CANARY not in refused.value.sentence
+
+
+def test_a_piece_of_an_answer_shows_nobody_what_it_says() -> None:
+    assert CANARY not in repr(Chunk(CANARY.encode(), failure=ProviderFailed(CANARY, provider="p")))

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from membrain import sse
+from membrain.dialects.base import model_of
 from membrain.dialects.chat import (
     DONE,
     Chat,
-    error_in,
+    ChatReader,
+    before_error,
     finishes,
-    model_of,
     request_body,
     tokens_of,
     usage_in,
@@ -133,8 +134,16 @@ def test_usage_is_wanted_when_it_was_asked_for(options: object, wanted: bool) ->
 @pytest.mark.parametrize("after", ["", "data: more"])
 def test_the_end_is_found_and_what_follows_it_is_dropped(ends: str, end: str, before: str, after: str) -> None:
     kept = (before + ends).encode() if before else b""
-    raw = kept + (end + ends + after).encode()
-    assert without_end(raw) == (kept, True)
+    last = (end + ends).encode()
+    assert without_end(kept + last + after.encode()) == (kept, last)
+
+
+@pytest.mark.parametrize(
+    "end", [b": bye\ndata: [DONE]\n\n", b"event: done\nid: 9\ndata: [DONE]\n\n", b"data: [DONE] \n\n"]
+)
+def test_the_end_is_a_whole_event(end: bytes) -> None:
+    """Also its name and its comments: half of it passed on alone would be put before what is still held back."""
+    assert without_end(event(choices=[]) + end) == (event(choices=[]), end)
 
 
 @pytest.mark.parametrize(
@@ -146,10 +155,12 @@ def test_the_end_is_found_and_what_follows_it_is_dropped(ends: str, end: str, be
         b": data: [DONE]\n\n",
         b"event: x [DONE]\n\n",
         b'data: {"a":["[DONE]"]}\n\n',
+        b'data: {"a":\ndata: ["[DONE]"]}\n\n',
+        b"data: 1\ndata: [DONE]\n\n",
     ],
 )
 def test_words_about_the_end_are_not_the_end(raw: bytes) -> None:
-    assert without_end(raw) == (raw, False)
+    assert without_end(raw) == (raw, b"")
 
 
 def test_the_end_is_written_as_openai_writes_it() -> None:
@@ -163,6 +174,62 @@ def test_a_choice_finishes_when_it_says_why(reason: str) -> None:
 
 def test_a_choice_that_goes_on_has_not_finished() -> None:
     assert not finishes(event(choices=[{"delta": {"content": '"finish_reason":"stop"'}, "finish_reason": None}]))
+    assert not finishes(event(choices=[{"delta": {}, "finish_reason": ""}])), "as some servers say that it goes on"
+
+
+def finish(index: int | None = 0, why: str | None = "stop") -> bytes:
+    place = {} if index is None else {"index": index}
+    return event(choices=[{**place, "delta": {}, "finish_reason": why}])
+
+
+@pytest.mark.parametrize(
+    ("asked", "ends", "over"),
+    [
+        ({}, [finish()], True),
+        ({}, [finish(None)], True),
+        ({}, [], False),
+        ({"n": None}, [finish()], True),
+        ({"n": True}, [finish()], True),
+        ({"n": "2"}, [finish()], True),
+        ({"n": 2}, [finish(0)], False),
+        ({"n": 2}, [finish(0), finish(0)], False),
+        ({"n": 2}, [finish(1), finish(0, None)], False),
+        ({"n": 2}, [finish(1), finish(0)], True),
+        ({"n": 2}, [finish(1) + finish(0)], True),
+        ({"prompt": ["a", "b"]}, [finish()], True),
+    ],
+)
+def test_a_stream_is_over_when_every_choice_has_finished(asked: dict[str, Any], ends: list[bytes], over: bool) -> None:
+    reader = CHAT.reader(CHAT.read(body(stream=True, **asked), depth=100), failed)
+    for raw in [event(choices=[{"delta": {"content": "a"}}]), *ends]:
+        assert [chunk.raw for chunk in reader.feed(raw)] == [raw]
+    assert (reader.over, reader.ended) == (over, False)
+
+
+@pytest.mark.parametrize(
+    ("end", "passed"),
+    [
+        (DONE, []),
+        (b"data:[DONE]\n\n", [b"data:[DONE]\n\n"]),
+        (b"data: [DONE]\r\n\r", [b"data: [DONE]\r\n\r\n"]),
+        (b": bye\ndata: [DONE]\n\n", [b": bye\ndata: [DONE]\n\n"]),
+    ],
+)
+def test_the_end_is_ours_to_write_where_it_is_spelled_as_ours(end: bytes, passed: list[bytes]) -> None:
+    """So that it is not written before the outcome is on record."""
+    reader = ChatReader(failed, hide=False)
+    assert [chunk.last for chunk in reader.feed(event(choices=[]))] == [False]
+    last = list(reader.feed(end))
+    assert [chunk.raw for chunk in last] == passed
+    assert all(chunk.last for chunk in last)
+    assert reader.over
+    assert reader.ended
+
+
+@pytest.mark.parametrize("end", [DONE, b"data: [DONE]\r\n\r\n"])
+def test_an_end_before_anything_was_said_is_no_answer(end: bytes) -> None:
+    reader = ChatReader(failed, hide=False)
+    assert list(reader.feed(b": waiting\n\n" + end)) == []
 
 
 # --- usage
@@ -214,9 +281,44 @@ def test_an_event_without_usage_is_the_very_same_object() -> None:
     assert usage_in(raw, hide=True)[0] is raw
 
 
-def test_names_of_events_survive_the_hiding() -> None:
-    raw = b'event: chunk\ndata: {"choices":[{}]}\n\n' + event(choices=[], usage=USAGE)
-    assert usage_in(raw, hide=True)[0] == b'event: chunk\ndata: {"choices":[{}]}\n\n'
+@pytest.mark.parametrize(
+    "kept",
+    [
+        b'event: chunk\ndata: {"choices":[{}]}\n\n',
+        b': ping\r\n\r\ndata: { "choices" : [ {} ] }\r\n\r\n',
+        b'id: 1\ndata: {"choices":\ndata: [{}]}\n\n',
+    ],
+)
+def test_all_but_the_usage_survives_the_hiding(kept: bytes) -> None:
+    """Names, comments, line ends and spacing, wherever the usage is."""
+    usage = event(choices=[], usage=USAGE)
+    for raw in (kept + usage, usage + kept, usage + kept + usage):
+        assert usage_in(raw, hide=True) == (kept, Tokens(9, 4))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"choices":[{}],"provider":{"name":"x","usage":null}}',
+        b'{"choices":[{}],"provider":{"name":"x","usage":null,"y":1},"z":[{"usage":null}]}',
+        b'{"provider":{"usage":null,"y":1},"choices":[{}]}',
+        b'{"choices":[{"delta":{"content":",\\"usage\\":null,"}}]}',
+    ],
+)
+@pytest.mark.parametrize("ends", [b"\n\n", b"\r\n\r\n"])
+def test_only_the_events_own_null_is_hidden(data: bytes, ends: bytes) -> None:
+    """Others of that name, deeper in what we do not know, are not ours."""
+    raw = b"data: " + data + ends
+    assert usage_in(raw, hide=True)[0] == raw
+    for own, left in ((b',"usage":null}', b"}"), (b' , "usage" : null }', b"  }")):
+        shown, _ = usage_in(b"data: " + data[:-1] + own + ends, hide=True)
+        assert shown == b"data: " + data[:-1] + left + ends
+    assert usage_in(b'data: {"usage":null,' + data[1:] + ends, hide=True)[0] == raw
+
+
+def test_usage_that_cannot_be_counted_is_hidden_all_the_same() -> None:
+    piece = event(choices=[{}])
+    assert usage_in(piece + event(choices=[], usage={"prompt_tokens": 3}), hide=True) == (piece, None)
 
 
 @pytest.mark.parametrize(
@@ -266,10 +368,24 @@ def test_a_model_that_cannot_be_one_is_none(model: object) -> None:
 # --- errors
 
 
-def test_an_error_in_the_stream_is_found() -> None:
-    told = {"message": "Overloaded", "code": 503}
-    assert error_in(event(choices=[]) + event(error=told)) == told
-    assert error_in(event(error="Overloaded")) == "Overloaded"
+def failed(told: dict[str, Any]) -> ProviderFailed:
+    return ProviderFailed(json.dumps(told), provider="p")
+
+
+@pytest.mark.parametrize("told", [{"message": "Overloaded", "code": 503}, "Overloaded"])
+@pytest.mark.parametrize("before", [b"", event(choices=[]), b": ping\r\n\r\n"])
+def test_an_error_in_the_stream_is_found(told: object, before: bytes) -> None:
+    assert before_error(before + event(error=told) + event(choices=["late"])) == (before, told)
+
+
+def test_what_was_said_before_an_error_is_passed_on_first() -> None:
+    """However the stream was cut."""
+    piece, error = event(choices=[{"delta": {"content": "a"}}]), event(error="Overloaded")
+    reader = ChatReader(failed, hide=True)
+    given = reader.feed(piece + error)
+    assert next(given).raw == piece
+    with pytest.raises(ProviderFailed, match="Overloaded"):
+        next(given)
 
 
 @pytest.mark.parametrize(
@@ -283,7 +399,7 @@ def test_an_error_in_the_stream_is_found() -> None:
     ],
 )
 def test_words_about_errors_are_none(raw: bytes) -> None:
-    assert error_in(raw) is None
+    assert before_error(raw) == (raw, None)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -14,21 +15,23 @@ from openai.types.chat import ChatCompletion
 from openai.types.chat import ChatCompletionChunk as OpenAIChunk
 
 from membrain import sse
-from membrain.dialects import chat_from_messages as messages_dialect
+from membrain.dialects import chat_to_messages, replay
 from membrain.dialects.chat import tokens_of
 from membrain.dialects.chat_from_messages import (
     ERROR_STATUS,
+    LOSSES,
     STOP_REASONS,
-    ToChatChunks,
-    chat_from_message,
+    Events,
     failure,
     usage_from_message,
+    whole,
 )
 from membrain.errors import ProviderFailed
 from membrain.records import Tokens
 
 Json = dict[str, Any]
 NOW = 1_700_000_000
+ASKED: Json = {"model": "claude-sonnet-4", "messages": [{"role": "user", "content": "Hi"}]}
 
 MESSAGE: Json = {
     "id": "msg_1",
@@ -39,7 +42,20 @@ MESSAGE: Json = {
         {"type": "thinking", "thinking": "They want both.", "signature": "c2ln"},
         {"type": "redacted_thinking", "data": "eA=="},
         {"type": "text", "text": "Let me "},
-        {"type": "text", "text": "look.", "citations": []},
+        {
+            "type": "text",
+            "text": "look.",
+            "citations": [
+                {
+                    "type": "web_search_result_location",
+                    "cited_text": "It rains.",
+                    "encrypted_index": "RW5j",
+                    "title": "Rain",
+                    "url": "https://example.org/rain",
+                },
+                {"type": "char_location", "cited_text": "x", "document_index": 0, "start_char_index": 0},
+            ],
+        },
         {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Zürich", "days": 2}},
         {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}},
         {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
@@ -69,6 +85,21 @@ COMPLETION: Json = {
                 "content": "Let me look.",
                 "refusal": None,
                 "reasoning_content": "They want both.",
+                "thinking_blocks": [
+                    {"type": "thinking", "thinking": "They want both.", "signature": "c2ln"},
+                    {"type": "redacted_thinking", "data": "eA=="},
+                ],
+                "annotations": [
+                    {
+                        "type": "url_citation",
+                        "url_citation": {
+                            "start_index": 7,
+                            "end_index": 12,
+                            "title": "Rain",
+                            "url": "https://example.org/rain",
+                        },
+                    }
+                ],
                 "tool_calls": [
                     {
                         "id": "toolu_1",
@@ -97,18 +128,18 @@ def message(*content: Json, **fields: Any) -> Json:
 
 
 def answered(*content: Json, **fields: Any) -> Any:
-    return chat_from_message(message(*content, **fields), created=NOW)["choices"][0]
+    return whole(message(*content, **fields), ASKED, created=NOW)["choices"][0]
 
 
 # -- whole --
 
 
 def test_an_answer_with_everything_in_it() -> None:
-    assert chat_from_message(MESSAGE, created=NOW) == COMPLETION
+    assert whole(MESSAGE, ASKED, created=NOW) == COMPLETION
 
 
 def test_openais_own_package_reads_the_answer() -> None:
-    read = ChatCompletion.model_validate_json(json.dumps(chat_from_message(MESSAGE, created=NOW)), strict=True)
+    read = ChatCompletion.model_validate_json(json.dumps(whole(MESSAGE, ASKED, created=NOW)), strict=True)
     assert read.choices[0].message.tool_calls is not None
     assert read.usage is not None
     assert read.usage.prompt_tokens_details is not None
@@ -172,7 +203,7 @@ def test_nulls_in_usage_count_nothing() -> None:
 def test_usage_that_was_not_told_is_not_made_up() -> None:
     """Unknown is not zero: somebody would take it for free."""
     silent = {name: value for name, value in MESSAGE.items() if name != "usage"}
-    assert "usage" not in chat_from_message(silent, created=NOW)
+    assert "usage" not in whole(silent, ASKED, created=NOW)
     assert [chunk for chunk in streamed(silent) if "usage" in chunk] == []
 
 
@@ -192,7 +223,7 @@ def test_usage_that_was_not_told_is_not_made_up() -> None:
 )
 def test_what_is_no_message_is_the_providers_failure(broken: Json) -> None:
     with pytest.raises(ProviderFailed, match="not of the shape") as raised:
-        chat_from_message(broken, created=NOW)
+        whole(broken, ASKED, created=NOW)
     assert raised.value.provider == "anthropic"
     assert raised.value.status == 502
 
@@ -206,12 +237,12 @@ def test_what_is_no_message_is_the_providers_failure(broken: Json) -> None:
 def test_errors_keep_their_type_and_words(kind: str, status: int) -> None:
     event = {"type": "error", "error": {"type": kind, "message": "In its own words."}}
     with pytest.raises(ProviderFailed) as raised:
-        ToChatChunks(created=NOW).feed("error", event)
+        Events(ASKED, created=NOW).feed("error", event)
     error = raised.value
     assert (error.message, error.type, error.status, error.provider) == ("In its own words.", kind, status, "anthropic")
     assert error.passing is (kind != "invalid_request_error")
     with pytest.raises(ProviderFailed, match="In its own words"):
-        chat_from_message(event, created=NOW)
+        whole(event, ASKED, created=NOW)
 
 
 @pytest.mark.parametrize("told", [{}, {"error": "x"}, {"error": {}}, {"error": {"type": 3, "message": 4}}])
@@ -224,8 +255,8 @@ def test_an_error_that_says_nothing_is_an_error_all_the_same(told: Json) -> None
 # -- streams --
 
 
-def events_of(whole: Json, cuts: list[int] | None = None) -> list[Json]:
-    """The events in which Anthropic would stream *whole*, its texts and arguments in pieces of *cuts* characters."""
+def events_of(answer: Json, cuts: list[int] | None = None) -> list[Json]:
+    """The events in which Anthropic would stream *answer*, its texts and arguments in pieces of *cuts* characters."""
     sizes = iter(cuts or [])
 
     def pieces(text: str) -> list[str]:
@@ -234,18 +265,18 @@ def events_of(whole: Json, cuts: list[int] | None = None) -> list[Json]:
             ends.append(ends[-1] + next(sizes, len(text)))
         return [text[start:end] for start, end in pairwise(ends)] or [""]
 
-    usage = whole.get("usage", {})
+    usage = answer.get("usage", {})
     at_start = {name: value for name, value in usage.items() if name != "output_tokens_details"}
-    start = {**whole, "content": [], "stop_reason": None}
+    start = {**answer, "content": [], "stop_reason": None}
     events: list[Json] = [{"type": "message_start", "message": start}, {"type": "ping"}]
     if usage:
         start["usage"] = {**at_start, "output_tokens": 1}
-    for index, block in enumerate(whole["content"]):
+    for index, block in enumerate(answer["content"]):
         opened, deltas = opened_and_deltas(block, pieces)
         events.append({"type": "content_block_start", "index": index, "content_block": opened})
         events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
         events.append({"type": "content_block_stop", "index": index})
-    delta: Json = {"type": "message_delta", "delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None}}
+    delta: Json = {"type": "message_delta", "delta": {"stop_reason": answer["stop_reason"], "stop_sequence": None}}
     if usage:
         delta["usage"] = {**usage, "input_tokens": None}
     return [*events, delta, {"type": "message_stop"}]
@@ -254,11 +285,13 @@ def events_of(whole: Json, cuts: list[int] | None = None) -> list[Json]:
 def opened_and_deltas(block: Json, pieces: Any) -> tuple[Json, list[Json]]:
     kind = block["type"]
     if kind == "text":
-        return {**block, "text": ""}, [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
+        said = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]
+        cited = [{"type": "citations_delta", "citation": each} for each in block.get("citations", [])]
+        return {"type": "text", "text": "", **({"citations": []} if cited else {})}, [*cited, *said]
     if kind == "thinking":
         said = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])]
-        signature = {"type": "signature_delta", "signature": block["signature"]}
-        return {**block, "thinking": "", "signature": ""}, [*said, signature]
+        signed = [{"type": "signature_delta", "signature": block["signature"]}] if block.get("signature") else []
+        return {**block, "thinking": "", "signature": ""}, [*said, *signed]
     if kind in {"tool_use", "server_tool_use"}:
         written = json.dumps(block["input"]) if block["input"] else ""
         argued = [{"type": "input_json_delta", "partial_json": piece} for piece in ["", *pieces(written)]]
@@ -266,14 +299,26 @@ def opened_and_deltas(block: Json, pieces: Any) -> tuple[Json, list[Json]]:
     return block, []
 
 
-def streamed(whole: Json, cuts: list[int] | None = None) -> list[Json]:
-    translator = ToChatChunks(created=NOW)
-    chunks = []
-    for event in events_of(whole, cuts):
-        assert not translator.ended
-        chunks += translator.feed(event["type"], event)
-    assert translator.ended
-    return chunks
+def fed(translator: Events, events: list[Json]) -> list[Json]:
+    """The chunks that *events* give; none of them has a name."""
+    told = [each for event in events for each in translator.feed(event.get("type"), event)]
+    assert all(name is None for name, _ in told)
+    return [chunk for _, chunk in told]
+
+
+def ended(translator: Events) -> list[Json]:
+    return [chunk for _, chunk in translator.end()]
+
+
+def streamed(answer: Json, cuts: list[int] | None = None) -> list[Json]:
+    translator = Events(ASKED, created=NOW)
+    return fed(translator, events_of(answer, cuts)) + ended(translator)
+
+
+def begun() -> Events:
+    translator = Events(ASKED, created=NOW)
+    translator.feed(None, {"type": "message_start", "message": {**MESSAGE, "content": []}})
+    return translator
 
 
 def assembled(chunks: list[Json]) -> Json:
@@ -282,6 +327,7 @@ def assembled(chunks: list[Json]) -> Json:
     assert all(chunk["object"] == "chat.completion.chunk" for chunk in chunks)
     text, thinking, finish = "", "", None
     calls: list[Json] = []
+    lists: Json = {}
     for chunk in chunks:
         assert {name: chunk[name] for name in ("id", "created", "model")} == {
             name: head[name] for name in ("id", "created", "model")
@@ -291,6 +337,8 @@ def assembled(chunks: list[Json]) -> Json:
             delta, finish = choice["delta"], choice["finish_reason"]
             text += delta.get("content", "")
             thinking += delta.get("reasoning_content", "")
+            for name in ("thinking_blocks", "annotations"):
+                lists[name] = lists.get(name, []) + delta.get(name, [])
             for fragment in delta.get("tool_calls", []):
                 if fragment["index"] == len(calls):
                     calls.append({"id": fragment["id"], "type": fragment["type"], "function": {**fragment["function"]}})
@@ -300,6 +348,7 @@ def assembled(chunks: list[Json]) -> Json:
     answer: Json = {"role": "assistant", "content": text or (None if calls else ""), "refusal": None}
     answer |= {"reasoning_content": thinking} if thinking else {}
     answer |= {"tool_calls": calls} if calls else {}
+    answer |= {name: items for name, items in lists.items() if items}
     choice = {"index": 0, "message": answer, "logprobs": None, "finish_reason": finish}
     usage = {"usage": chunks[-1]["usage"]} if "usage" in chunks[-1] else {}
     return {**head, "choices": [choice], **usage}
@@ -315,14 +364,14 @@ def read_arguments(completion: Json) -> Json:
 
 def test_the_chunks_of_a_stream() -> None:
     """Written out once, so that the order and the shape of every chunk can be read."""
-    whole = message(
+    answer = message(
         {"type": "text", "text": "Hi!"},
         {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}},
         {"type": "tool_use", "id": "toolu_2", "name": "g", "input": {}},
         stop_reason="tool_use",
         usage={"input_tokens": 3, "output_tokens": 9},
     )
-    chunks = streamed(whole, cuts=[2, 1, 4, 99])
+    chunks = streamed(answer, cuts=[2, 1, 4, 99])
     head = {"id": "msg_1", "object": "chat.completion.chunk", "created": NOW, "model": MESSAGE["model"]}
     assert all(chunk.items() >= head.items() for chunk in chunks)
     assert [chunk["choices"][0]["delta"] for chunk in chunks[:-1]] == [
@@ -357,8 +406,12 @@ json_values = st.recursive(
     max_leaves=5,
 )
 names = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
+pages = texts.map(lambda text: {"type": "web_search_result_location", "cited_text": text, "title": text, "url": "u"})
 blocks = st.one_of(
     texts.map(lambda text: {"type": "text", "text": text}),
+    st.builds(
+        lambda text, pages: {"type": "text", "text": text, "citations": pages}, texts, st.lists(pages, max_size=2)
+    ),
     texts.map(lambda text: {"type": "thinking", "thinking": text, "signature": "c2ln"}),
     st.builds(
         lambda name, given: {"type": "tool_use", "id": f"toolu_{name}", "name": name, "input": given},
@@ -388,30 +441,39 @@ wholes = st.builds(
 
 @settings(deadline=None, max_examples=300)
 @given(wholes, st.lists(st.integers(1, 6), max_size=40))
-def test_every_fragmenting_of_a_stream_says_what_the_whole_answer_says(whole: Json, cuts: list[int]) -> None:
-    complete = chat_from_message(whole, created=NOW)
-    assert read_arguments(assembled(streamed(whole, cuts))) == read_arguments(complete)
+def test_every_fragmenting_of_a_stream_says_what_the_whole_answer_says(answer: Json, cuts: list[int]) -> None:
+    complete = whole(answer, ASKED, created=NOW)
+    assert read_arguments(assembled(streamed(answer, cuts))) == read_arguments(complete)
+
+
+@settings(deadline=None, max_examples=50)
+@given(wholes, st.lists(st.integers(1, 6), max_size=40))
+def test_whoever_puts_chunks_together_as_readers_do_has_the_signed_blocks_whole(answer: Json, cuts: list[int]) -> None:
+    """Our own reader of streams, which answers from the cache, knows nothing of signatures and keeps them."""
+    raw = b"".join(sse.encode(json.dumps(chunk).encode()) for chunk in streamed(answer, cuts))
+    signed = [block for block in answer["content"] if block["type"] in {"thinking", "redacted_thinking"}]
+    assert replay.whole(raw)["choices"][0]["message"].get("thinking_blocks", []) == signed
 
 
 @settings(deadline=None, max_examples=100)
 @given(wholes, st.lists(st.integers(1, 40), min_size=1, max_size=20), st.sampled_from(["\n", "\r\n", "\r"]))
-def test_the_same_on_the_wire_however_it_is_read(whole: Json, sizes: list[int], line_end: str) -> None:
+def test_the_same_on_the_wire_however_it_is_read(answer: Json, sizes: list[int], line_end: str) -> None:
     """From Anthropic's bytes, cut anywhere and with any line ends, to the finished completion."""
-    stream = b"".join(sse.encode(json.dumps(event).encode(), event["type"]) for event in events_of(whole, [2] * 9))
+    stream = b"".join(sse.encode(json.dumps(event).encode(), event["type"]) for event in events_of(answer, [2] * 9))
     stream = b": hello\n\n" + stream.replace(b"\n", line_end.encode())
-    splitter, translator, chunks, at, turn = sse.EventSplitter(), ToChatChunks(created=NOW), [], 0, 0
+    splitter, translator, chunks, at, turn = sse.EventSplitter(), Events(ASKED, created=NOW), [], 0, 0
     while at < len(stream):
         size = sizes[turn % len(sizes)]
         for event in sse.parse(splitter.feed(stream[at : at + size]), at_start=False):
-            chunks += translator.feed(event.name, json.loads(event.data))
+            chunks += [chunk for _, chunk in translator.feed(event.name, json.loads(event.data))]
         at, turn = at + size, turn + 1
     assert splitter.flush() == b""
-    assert translator.ended
-    assert read_arguments(assembled(chunks)) == read_arguments(chat_from_message(whole, created=NOW))
+    said = assembled(chunks + ended(translator))
+    assert read_arguments(said) == read_arguments(whole(answer, ASKED, created=NOW))
 
 
 def test_the_name_of_the_event_counts_if_its_data_has_no_type() -> None:
-    translator = ToChatChunks(created=NOW)
+    translator = Events(ASKED, created=NOW)
     assert translator.feed("message_start", {"message": {**MESSAGE, "content": []}})
     assert translator.feed("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": "x"}})
     assert translator.feed(None, {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x"}})
@@ -419,49 +481,46 @@ def test_the_name_of_the_event_counts_if_its_data_has_no_type() -> None:
 
 def test_text_and_arguments_that_come_with_the_start_of_a_block_are_not_lost() -> None:
     """Servers that imitate Anthropic send a block in one piece."""
-    translator = ToChatChunks(created=NOW)
-    translator.feed(None, {"type": "message_start", "message": {**MESSAGE, "content": []}})
+    translator = begun()
     opened = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hi"}}
-    assert translator.feed(None, opened)[0]["choices"][0]["delta"] == {"content": "Hi"}
+    assert fed(translator, [opened])[0]["choices"][0]["delta"] == {"content": "Hi"}
     use = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"ä": 1}}
     translator.feed(None, {"type": "content_block_start", "index": 1, "content_block": use})
-    (closed,) = translator.feed(None, {"type": "content_block_stop", "index": 1})
+    (closed,) = fed(translator, [{"type": "content_block_stop", "index": 1}])
     assert closed["choices"][0]["delta"]["tool_calls"] == [{"index": 0, "function": {"arguments": '{"ä":1}'}}]
 
 
 def test_calls_have_places_of_their_own_even_if_blocks_share_an_index() -> None:
-    translator = ToChatChunks(created=NOW)
-    translator.feed(None, {"type": "message_start", "message": {**MESSAGE, "content": []}})
+    translator = begun()
     places = []
     for number in range(3):
         use = {"type": "tool_use", "id": f"toolu_{number}", "name": "f", "input": {}}
-        (chunk,) = translator.feed(None, {"type": "content_block_start", "content_block": use})
+        (chunk,) = fed(translator, [{"type": "content_block_start", "content_block": use}])
         places.append(chunk["choices"][0]["delta"]["tool_calls"][0]["index"])
     assert places == [0, 1, 2]
 
 
 def test_later_counts_replace_earlier_ones_and_nulls_do_not() -> None:
-    translator = ToChatChunks(created=NOW)
+    translator = Events(ASKED, created=NOW)
     start = {**MESSAGE, "content": [], "usage": {"input_tokens": 0, "cache_read_input_tokens": 4, "output_tokens": 1}}
     translator.feed(None, {"type": "message_start", "message": start})
     for usage in ({"output_tokens": 5}, {"input_tokens": 9, "cache_read_input_tokens": None, "output_tokens": 8}):
         translator.feed(None, {"type": "message_delta", "delta": {}, "usage": usage})
-    usage = translator.feed(None, {"type": "message_stop"})[-1]["usage"]
+    usage = ended(translator)[-1]["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"]) == (13, 8)
 
 
 @pytest.mark.parametrize("kind", ["ping", "something_new", "content_block_stop", "message_delta"])
 def test_events_that_say_nothing_to_chat_give_nothing(kind: str) -> None:
-    assert ToChatChunks(created=NOW).feed(kind, {"type": kind, "delta": {}, "index": 0}) == []
+    assert Events(ASKED, created=NOW).feed(kind, {"type": kind, "delta": {}, "index": 0}) == []
 
 
 def test_a_stream_that_breaks_off_never_looks_finished() -> None:
-    """Cut after any event but the last: no finish, no usage, and `ended` stays false."""
+    """Cut after any event, as long as nobody says that it came to its end: no finish, no usage."""
     events = events_of(MESSAGE)
     for kept in range(len(events)):
-        translator = ToChatChunks(created=NOW)
-        chunks = [chunk for event in events[:kept] for chunk in translator.feed(event["type"], event)]
-        assert not translator.ended
+        translator = Events(ASKED, created=NOW)
+        chunks = fed(translator, events[:kept])
         assert all(choice["finish_reason"] is None for chunk in chunks for choice in chunk["choices"])
         assert all("usage" not in chunk for chunk in chunks)
 
@@ -482,8 +541,7 @@ def test_a_stream_that_breaks_off_never_looks_finished() -> None:
     ],
 )
 def test_events_that_cannot_be_read_are_the_providers_failure(event: Json) -> None:
-    translator = ToChatChunks(created=NOW)
-    translator.feed(None, {"type": "message_start", "message": {**MESSAGE, "content": []}})
+    translator = begun()
     use = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
     translator.feed(None, {"type": "content_block_start", "index": 7, "content_block": use})
     with pytest.raises(ProviderFailed, match="not of the shape"):
@@ -495,12 +553,13 @@ def test_events_that_cannot_be_read_are_the_providers_failure(event: Json) -> No
     [
         {"type": "content_block_start", "content_block": {"type": "text", "text": "x"}},
         {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x"}},
-        {"type": "message_stop"},
     ],
 )
 def test_an_answer_that_never_began_is_the_providers_failure(event: Json) -> None:
     with pytest.raises(ProviderFailed, match="not of the shape"):
-        ToChatChunks(created=NOW).feed(None, event)
+        Events(ASKED, created=NOW).feed(None, event)
+    with pytest.raises(ProviderFailed, match="not of the shape"):
+        Events(ASKED, created=NOW).end()
 
 
 @settings(deadline=None, max_examples=200)
@@ -514,7 +573,7 @@ def test_an_answer_that_never_began_is_the_providers_failure(event: Json) -> Non
     ),
 )
 def test_whatever_is_streamed_is_translated_or_a_failure_and_never_breaks(name: str, data: Json) -> None:
-    translator = ToChatChunks(created=NOW)
+    translator = Events(ASKED, created=NOW)
     for event in ({"type": "message_start", "message": {**MESSAGE, "content": []}}, data):
         try:
             chunks = translator.feed(name, event)
@@ -524,6 +583,60 @@ def test_whatever_is_streamed_is_translated_or_a_failure_and_never_breaks(name: 
             json.dumps(chunks)
 
 
-def test_one_import_gives_both_directions() -> None:
-    assert messages_dialect.request_from_chat.__module__ == "membrain.dialects.chat_to_messages"
-    assert set(messages_dialect.__all__) <= set(dir(messages_dialect))
+# -- thinking, as it was signed --
+
+
+def test_signed_thinking_comes_back_to_anthropic_exactly_as_it_was() -> None:
+    """The blocks of an answer, put into the next request by the caller, are the first of that turn again."""
+    for completion in (whole(MESSAGE, ASKED, created=NOW), assembled(streamed(MESSAGE, [3] * 9))):
+        history = [*ASKED["messages"], completion["choices"][0]["message"], {"role": "user", "content": "Go on"}]
+        turn = chat_to_messages.request({**ASKED, "messages": history})["messages"][1]
+        assert turn["content"][:2] == MESSAGE["content"][:2]
+        assert [block["type"] for block in turn["content"][2:]] == ["text", "tool_use", "tool_use"]
+
+
+def test_a_signed_block_is_told_whole_when_it_is_complete() -> None:
+    block = {"type": "thinking", "thinking": "Hm. So.", "signature": "c2ln"}
+    deltas = [chunk["choices"][0]["delta"] for chunk in streamed(message(block), [4, 3])[:-2]]
+    assert deltas[1:] == [{"reasoning_content": "Hm. "}, {"reasoning_content": "So."}, {"thinking_blocks": [block]}]
+
+
+def test_thinking_that_is_not_shown_is_signed_all_the_same() -> None:
+    hidden = {"type": "thinking", "thinking": "", "signature": "c2ln"}
+    assert answered(hidden)["message"]["thinking_blocks"] == [hidden]
+    assert "reasoning_content" not in answered(hidden)["message"]
+    assert [chunk["choices"][0]["delta"] for chunk in streamed(message(hidden))[1:-2]] == [
+        {"thinking_blocks": [hidden]}
+    ]
+
+
+@pytest.mark.parametrize("block", [{}, {"signature": ""}, {"signature": None}])
+def test_thinking_that_nobody_signed_is_for_readers_only(block: Json) -> None:
+    """Servers that imitate Anthropic do not sign; the real one would refuse such a block."""
+    unsigned = {"type": "thinking", "thinking": "Hm.", **block}
+    for said in (answered(unsigned)["message"], assembled(streamed(message(unsigned)))["choices"][0]["message"]):
+        assert said["reasoning_content"] == "Hm."
+        assert "thinking_blocks" not in said
+
+
+# -- citations --
+
+
+def test_what_is_cited_reaches_as_far_as_its_text_in_the_whole() -> None:
+    page = {"type": "web_search_result_location", "url": "https://example.org", "title": None, "cited_text": "x"}
+    texts = ({"type": "text", "text": "Ä, "}, {"type": "text", "text": "it rains", "citations": [page]})
+    for said in (answered(*texts)["message"], assembled(streamed(message(*texts), [2] * 9))["choices"][0]["message"]):
+        (annotation,) = said["annotations"]
+        cited = annotation["url_citation"]
+        assert said["content"][cited["start_index"] : cited["end_index"]] == "it rains"
+        assert (cited["title"], cited["url"]) == ("", "https://example.org")
+
+
+def test_citations_that_name_no_address_are_left_out() -> None:
+    for listed in (None, "x", [], ["x"], [{"type": "page_location", "document_title": "x"}]):
+        assert "annotations" not in answered({"type": "text", "text": "Hi", "citations": listed})["message"]
+
+
+def test_losses_say_what_becomes_of_a_field_in_a_sentence() -> None:
+    for why in LOSSES.values():
+        assert re.fullmatch(r"[A-Z`].*[.]", why)

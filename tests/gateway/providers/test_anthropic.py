@@ -29,7 +29,7 @@ async def provider(sink: Sink) -> AsyncIterator[AnthropicProvider]:
 
 
 async def answered(provider: AnthropicProvider, question: Ask) -> list[Chunk]:
-    return [chunk async for chunk in provider.answer(question)]
+    return [chunk async for chunk in provider.spoken(question)]
 
 
 async def test_the_key_and_the_version_are_sent_as_anthropic_wants_them(

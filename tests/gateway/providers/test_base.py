@@ -9,9 +9,12 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
+from membrain import sse
 from membrain.dialects.base import Chunk
-from membrain.errors import BadRequest, MembrainError, NotConfigured, ProviderFailed, Unauthorized
+from membrain.dialects.table import DIALECTS
+from membrain.errors import BadRequest, MembrainError, NotConfigured, NotServed, ProviderFailed, Unauthorized
 from membrain.providers.base import Ask, BaseProvider, NativeProvider, refusal, said_of
+from membrain.records import Tokens
 from membrain.schemas import ChatChoice, ChatCompletionRequest, ChatCompletionResponse, ChatMessage, Usage
 from tests.fakes import EchoProvider, FlakyProvider, SlowProvider, ask, piece
 from tests.sink import Sink
@@ -334,3 +337,124 @@ def test_a_code_that_is_a_text_is_not_kept(code: object) -> None:
 @pytest.mark.parametrize("code", ["rate_limit_exceeded", "context_length_exceeded", "23505", "a.b:c-d"])
 def test_a_code_that_is_one_is_kept(code: str) -> None:
     assert told({"error": {"message": "x", "code": code}}).code == code
+
+
+# --- in the words of whoever asks
+
+
+def in_dialect(dialect: str, *, stream: bool = False, **more: Any) -> Ask:
+    """A question in *dialect*."""
+    said: Any = {"responses": "input", "embeddings": "input", "completions": "prompt"}.get(dialect)
+    asks = {said: "one two"} if said else {"messages": [{"role": "user", "content": "one two"}], "max_tokens": 9}
+    body = json.dumps({"model": "m", "stream": stream, **asks, **more}).encode()
+    return Ask(DIALECTS[dialect].read(body, depth=64), "m", ask().passport, query="?beta=true")
+
+
+def events_in(chunks: Sequence[Chunk]) -> list[dict[str, Any]]:
+    found = (each.data for chunk in chunks for each in sse.parse(chunk.raw))
+    return [json.loads(data) for data in found]
+
+
+async def spoken(provider: BaseProvider, question: Ask) -> list[Chunk]:
+    return [chunk async for chunk in provider.spoken(question)]
+
+
+SHAPES = {
+    "messages": ("type", "message"),
+    "responses": ("object", "response"),
+    "completions": ("object", "text_completion"),
+}
+
+
+@pytest.mark.parametrize("dialect", SHAPES)
+async def test_who_gives_chat_only_answers_in_every_dialect(dialect: str) -> None:
+    member, shape = SHAPES[dialect]
+    (chunk,) = await spoken(EchoProvider(), in_dialect(dialect))
+    assert chunk.whole
+    assert chunk.tokens is not None
+    assert json.loads(chunk.raw)[member] == shape
+    assert b"one two" in chunk.raw
+
+
+@pytest.mark.parametrize(
+    ("dialect", "last"), [("messages", "message_stop"), ("responses", "response.completed"), ("completions", None)]
+)
+async def test_and_streams_in_it_with_its_own_end_last(dialect: str, last: str | None) -> None:
+    chunks = await spoken(EchoProvider(), in_dialect(dialect, stream=True))
+    assert [chunk.last for chunk in chunks] == [False] * (len(chunks) - 1) + [last is not None]
+    if last is not None:
+        assert events_in(chunks)[-1]["type"] == last
+    assert any(chunk.tokens for chunk in chunks)
+
+
+async def test_who_did_not_ask_for_the_usage_of_a_completion_is_not_shown_it() -> None:
+    shown = [
+        any(each.get("usage") for each in events_in(await spoken(EchoProvider(), question)))
+        for question in (
+            in_dialect("completions", stream=True),
+            in_dialect("completions", stream=True, stream_options={"include_usage": True}),
+        )
+    ]
+    assert shown == [False, True]
+
+
+async def test_what_nobody_can_answer_in_text_is_refused() -> None:
+    with pytest.raises(NotServed, match="echo does not serve embeddings"):
+        EchoProvider().spoken(in_dialect("embeddings"))
+
+
+async def test_tokens_are_estimated_where_nobody_counts_them() -> None:
+    question = in_dialect("count_tokens")
+    (chunk,) = await spoken(EchoProvider(), question)
+    assert json.loads(chunk.raw) == {"input_tokens": -(-len(question.said.body) // 4)}
+    assert chunk.tokens == Tokens(0, 0)
+
+
+class Chats(Native):
+    """Says in chat what it was given, streamed."""
+
+    def __init__(self, *events: str, last: bytes = b"", failure: ProviderFailed | None = None) -> None:
+        super().__init__(*(f"data: {each}\n\n".encode() for each in events))
+        self.last, self.failure = last, failure
+
+    async def answer(self, ask: Ask) -> AsyncIterator[Chunk]:  # type: ignore[override]  # a generator all the same
+        async for chunk in super().answer(ask):
+            yield chunk
+        if self.last or self.failure:
+            yield Chunk(self.last, last=True, failure=self.failure)
+
+
+HELLO = json.dumps(piece("m", {"content": "Hello"}, "stop"))
+
+
+async def test_a_query_of_one_dialect_is_not_asked_in_another() -> None:
+    provider = Chats(HELLO)
+    await spoken(provider, in_dialect("messages", stream=True))
+    (asked,) = provider.asked
+    assert (asked.said.dialect, asked.query) == ("chat", "")
+    assert asked.said.data["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize("event", ["not json", "[1]", '"text"'])
+async def test_an_event_that_nobody_can_read_is_not_passed_over(event: str) -> None:
+    with pytest.raises(ProviderFailed, match="no JSON") as failed:
+        await spoken(Chats(HELLO, event), in_dialect("messages", stream=True))
+    assert failed.value.provider == "native"
+
+
+@pytest.mark.parametrize("event", [f" {HELLO}", f"\t{HELLO}", "{}"])
+async def test_blanks_before_an_event_and_empty_ones_do_no_harm(event: str) -> None:
+    chunks = await spoken(Chats(event, HELLO, last=b"data:[DONE]\n\n"), in_dialect("messages", stream=True))
+    assert events_in(chunks)[-1] == {"type": "message_stop"}
+
+
+async def test_what_failed_in_a_proper_end_of_one_dialect_fails_in_the_other() -> None:
+    told = ProviderFailed("It broke.", provider="native")
+    with pytest.raises(ProviderFailed, match="It broke"):
+        await spoken(Chats(HELLO, failure=told), in_dialect("messages", stream=True))
+
+
+async def test_what_a_dialect_cannot_read_is_the_providers_fault_by_name() -> None:
+    with pytest.raises(ProviderFailed) as failed:
+        await spoken(Chats('{"choices": 5}'), in_dialect("messages", stream=True))
+    assert failed.value.provider == "native"

@@ -13,6 +13,7 @@ from membrain.errors import (
     MembrainError,
     NoCandidate,
     NotConfigured,
+    NotServed,
     PrivateRefused,
     ProviderResting,
     UnknownModel,
@@ -454,3 +455,39 @@ def test_when_everybody_rests_it_is_said_for_how_long(model: str) -> None:
 def test_private_goes_before_every_other_reason() -> None:
     decision = consider("auto", Hints(private=True, max_cost=0.0), Router().world(offers(*BOTH), {"openai": 3}))
     assert {each.reason for each in decision.candidates} == {"it would leave this machine"}
+
+
+# --- what is no text
+
+EMBEDS = Hints(serves="embeddings")
+OPENAI = Offer("openai", serves=frozenset({"embeddings", "moderations"}))
+
+
+def test_an_embedding_is_asked_of_the_one_by_the_table_who_serves_any() -> None:
+    decision = Router().decide("text-embedding-3-small", EMBEDS, offers("litellm", OPENAI, "claude_cli"))
+    assert chain(decision) == [("text-embedding-3-small", "openai")]
+
+
+def test_who_serves_none_is_dropped_in_plain_sight() -> None:
+    decision = consider("claude-sonnet-4", EMBEDS, Router().world(offers("anthropic", OPENAI)))
+    assert [(each.provider, each.kept, each.reason) for each in decision.candidates] == [
+        ("anthropic", False, "it serves no embeddings")
+    ]
+    with pytest.raises(NotServed, match="anthropic serves no embeddings"):
+        Router().decide("claude-sonnet-4", EMBEDS, offers("anthropic", OPENAI))
+
+
+@pytest.mark.parametrize("mine", [Offer("mine"), Offer("mine", models=("mine/echo",))])
+def test_a_name_that_says_whose_it_is_leads_to_nobody_else(mine: Offer) -> None:
+    """What was meant for one machine would be read on another."""
+    with pytest.raises(NotServed, match="mine serves no embeddings"):
+        Router().decide("mine/echo", EMBEDS, offers(mine, OPENAI))
+
+
+def test_no_tier_has_models_that_embed() -> None:
+    with pytest.raises(BadRequest, match="Name one for embeddings"):
+        Router().decide("auto", EMBEDS, offers(OPENAI))
+
+
+def test_where_text_is_asked_for_it_does_not_matter() -> None:
+    assert chain(Router().decide("gpt-4o", Hints(), offers("openai"))) == [("gpt-4o", "openai")]

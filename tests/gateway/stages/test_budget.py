@@ -17,6 +17,7 @@ from membrain.cost import bounds
 from membrain.cost.prices import Price, Prices
 from membrain.dialects import chat as words
 from membrain.dialects.base import Chunk
+from membrain.dialects.table import DIALECTS
 from membrain.errors import (
     AllProvidersFailed,
     BudgetExceeded,
@@ -417,6 +418,84 @@ async def test_a_stream_that_runs_over_is_ended_properly_and_with_its_reason(hou
     assert question.outcome is Outcome.FAILED
     assert isinstance(question.error, BudgetExceeded)
     assert (house.spent, house.held) == (question.reserved, 0)
+
+
+def said_in(dialect: str, **more: Any) -> Exchange:
+    """A streamed question in *dialect*, for an answer of 100 tokens at most."""
+    asks = {"messages": [{"role": "user", "content": "Hi"}], "input": "Hi", "prompt": "Hi", "stream": True}
+    limit = {DIALECTS[dialect].lengths[-1]: 100}
+    body = json.dumps({"model": "cheap", **asks, **limit, **more}).encode()
+    question = asked(stream=True)
+    question.said = DIALECTS[dialect].read(body, depth=64)
+    return question
+
+
+def words_in(dialect: str) -> Chunk:
+    """One event of an answer in *dialect*."""
+    told: dict[str, Any] = {
+        "messages": {"type": "content_block_delta", "index": 3, "delta": {"type": "text_delta", "text": "word "}},
+        "responses": {"type": "response.output_text.delta", "output_index": 0, "delta": "word "},
+        "completions": {"id": "c1", "object": "text_completion", "choices": [{"index": 0, "text": "word "}]},
+    }[dialect]
+    return Chunk(sse.encode(json.dumps(told).encode(), told.get("type")))
+
+
+async def test_a_message_that_runs_over_ends_with_its_block_its_reason_and_its_stop(house: House) -> None:
+    house.with_limits(Allowance(day=10**6))
+    question = said_in("messages")
+    chunks = await house.through(Asks(*(words_in("messages") for _ in range(300))), question)
+    events = [json.loads(each.data) for each in sse.parse(chunks[-1].raw)]
+    assert [each["type"] for each in events[-4:]] == [
+        "content_block_delta", "content_block_stop", "message_delta", "message_stop",
+    ]  # fmt: skip
+    assert (events[-3]["index"], events[-2]["delta"]["stop_reason"]) == (3, "max_tokens")
+    assert events[-2]["membrain"] == {"reason": "budget_exceeded"}
+    assert chunks[-1].last
+    assert isinstance(question.error, BudgetExceeded)
+
+
+async def test_a_completion_that_runs_over_ends_each_of_its_choices(house: House) -> None:
+    house.with_limits(Allowance(day=10**6))
+    question = said_in("completions", n=2, prompt=["a", "b"])
+    chunks = await house.through(Asks(*(words_in("completions") for _ in range(900))), question)
+    last = [json.loads(each.data) for each in sse.parse(chunks[-1].raw)][-1]
+    assert [(each["index"], each["finish_reason"]) for each in last["choices"]] == [(n, "length") for n in range(4)]
+
+
+async def test_a_response_that_runs_over_is_cut_for_its_end_would_have_to_say_it_all_again(house: House) -> None:
+    house.with_limits(Allowance(day=10**6))
+    question, asks = said_in("responses"), Asks(*(words_in("responses") for _ in range(300)))
+    with pytest.raises(BudgetExceeded, match="went on for longer"):
+        await house.through(asks, question)
+    assert question.outcome is not Outcome.ANSWERED
+    assert asks.left == 1
+    assert (house.spent, house.held) == (question.reserved, 0)
+
+
+def read_in(dialect: str) -> Exchange:
+    """A whole question in *dialect*."""
+    question = asked()
+    body = json.dumps({"model": "cheap", "messages": [{"role": "user", "content": "Hi"}], "input": "Hi"}).encode()
+    question.said = DIALECTS[dialect].read(body, depth=64)
+    return question
+
+
+async def test_what_writes_nothing_is_held_for_what_it_reads(house: House) -> None:
+    house.with_limits(Allowance(day=10**6))
+    question = read_in("embeddings")
+    await house.through(Asks(), question)
+    assert question.reserved == worst(question, 0)
+    assert question.most_tokens is None
+
+
+@pytest.mark.parametrize("dialect", ["moderations", "count_tokens"])
+async def test_what_is_free_needs_neither_price_nor_budget(house: House, dialect: str) -> None:
+    house.with_limits(Allowance(day=1))
+    house.of("openai/nobody-knows")
+    question = read_in(dialect)
+    await house.route(question)
+    await house.through(Asks(), question)
+    assert question.reserved is None
 
 
 async def test_what_is_charged_for_a_cut_is_what_it_cost_if_that_was_more(house: House) -> None:

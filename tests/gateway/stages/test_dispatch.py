@@ -14,6 +14,7 @@ from membrain.dialects.base import Chunk
 from membrain.egress import Egress
 from membrain.errors import (
     AllProvidersFailed,
+    BadRequest,
     GuardFailed,
     LocalModelNotInstalled,
     MembrainError,
@@ -233,6 +234,29 @@ async def test_the_first_that_speaks_answers() -> None:
     assert [(each.provider, each.error) for each in question.attempts] == [("openai", "busy"), ("anthropic", None)]
     assert (openai.left, anthropic.left) == (1, 1)
     assert router.get_latency_stats("openai")["count"] == 0
+
+
+async def test_what_one_cannot_be_asked_the_next_one_may() -> None:
+    """No dialect can carry all that another can, so where the router chose, it chooses again."""
+    no = BadRequest("`n` cannot be sent.", param="n")
+    openai, anthropic = Says(no), Says(HELLO)
+    dispatch, _, _ = room(openai=openai, anthropic=anthropic)
+    question = asked("auto")
+    await answered(dispatch, question)
+    assert question.provider == "anthropic"
+    assert [each.provider for each in question.attempts] == ["anthropic"]
+    dispatch, _, _ = room(openai=Says(no), anthropic=Says(no))
+    with pytest.raises(BadRequest, match="cannot be sent"):
+        await answered(dispatch, asked("auto"))
+
+
+async def test_what_failed_in_a_proper_end_is_on_record_as_failed() -> None:
+    told = failed(502, "server_error")
+    dispatch, _, _ = room(openai=Says(Chunk(b"data: 1\n\n"), Chunk(b"data: 2\n\n", last=True, failure=told)))
+    question = asked("gpt-4o", stream=True)
+    chunks = await answered(dispatch, question)
+    assert [chunk.last for chunk in chunks] == [False, True]
+    assert question.error is told
 
 
 async def test_it_is_the_one_who_answered_that_has_the_price() -> None:

@@ -14,14 +14,17 @@ import pytest
 
 from membrain import sse
 from membrain.dialects.base import Chunk
+from membrain.dialects.table import DIALECTS
 from membrain.errors import PiiBlocked
 from membrain.exchange import Exchange, Stage
 from membrain.holds import HoldDenied, Holds
 from membrain.masking.guard import Guard
+from membrain.masking.kept import Kept
 from membrain.pii.detector import Detector
 from membrain.pii.kinds import Span
 from membrain.pii.policy import Policies
 from membrain.pii.scan import DetectionFailed
+from membrain.pii.vault import Vault
 from membrain.pipeline import Pipeline
 from membrain.records import Caller, Finding
 from membrain.sent import Sent
@@ -109,9 +112,8 @@ async def test_a_request_without_anything_private_passes_untouched(detector: Det
     chunk = whole("Paris.")
     raw, says = await run(pii, asked, chunk)
     assert says.heard[0].said is said
-    assert raw == [chunk.raw]
+    assert raw[0] is chunk.raw
     assert asked.headers["x-membrain-redacted"] == "0"
-    assert asked.back is None
 
 
 async def test_a_stream_is_restored_whatever_its_pieces(detector: Detector) -> None:
@@ -471,3 +473,199 @@ async def test_models_on_this_machine_are_masked_for_if_the_settings_say_so(dete
     token = str((await run(pii, exchange(TEXT)))[1].heard[0].said.data["messages"][-1]["content"])
     assert content(await run_here(pii, asked, whole(token))) == TEXT
     assert asked.own is None
+
+
+# --- other dialects ---------------------------------------------------------------------------------------------
+
+
+def asked_in(dialect: str, body: dict[str, Any], project: str = "default") -> Exchange:
+    """One exchange in the words of *dialect*."""
+    asked = exchange()
+    asked.said = DIALECTS[dialect].read(json.dumps({"model": "m", **body}).encode(), depth=64)
+    asked.caller = Caller(name="someone", project=project)
+    asked.provider = "openai"
+    return asked
+
+
+def named(told: list[dict[str, Any]]) -> list[Chunk]:
+    return [Chunk(sse.encode(json.dumps(each).encode(), each["type"])) for each in told]
+
+
+def placeholder(value: str, project: str = "default") -> str:
+    return Vault(KEY, project).placeholder("EMAIL", value)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "answer"),
+    [
+        ("messages", {"messages": [{"role": "user", "content": TEXT}]}, {"content": [{"type": "text", "text": "<>"}]}),
+        ("responses", {"input": TEXT}, {"output": [{"type": "message", "content": [{"text": "<>"}]}]}),
+        ("completions", {"prompt": [TEXT, "x"]}, {"choices": [{"index": 0, "text": "<>", "finish_reason": "stop"}]}),
+        ("count_tokens", {"messages": [{"role": "user", "content": TEXT}]}, {"input_tokens": 739}),
+        ("embeddings", {"input": ["x", TEXT]}, {"data": [{"embedding": "QUJD739="}]}),
+        ("moderations", {"input": TEXT}, {"results": []}),
+    ],
+)
+async def test_a_value_leaves_masked_and_comes_back_in_every_dialect(
+    detector: Detector, dialect: str, body: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    pii, _ = room(detector)
+    token = placeholder(MAIL)
+    sent = json.dumps(answer).replace("<>", token)
+    raw, says = await run(pii, asked_in(dialect, body), Chunk(sent.encode(), whole=True))
+    assert MAIL.encode() not in says.heard[0].said.body
+    assert token.encode() in says.heard[0].said.body
+    assert raw == [sent.replace(token, MAIL).encode()]
+
+
+INVENTED = "alice@made-up.org"
+
+
+def thought(signature: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": f"Say, {INVENTED} it is", "signature": signature}
+
+
+def history(block: dict[str, Any]) -> dict[str, Any]:
+    said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": [block]}]
+    return {"messages": [*said, {"role": "user", "content": "go on"}]}
+
+
+def thinking_stream() -> list[Chunk]:
+    block = {"type": "thinking", "thinking": "", "signature": ""}
+    deltas = [{"type": "thinking_delta", "thinking": each} for each in ("Say, alice@made", "-up.org it is")]
+    told: list[dict[str, Any]] = [
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        *({"type": "content_block_delta", "index": 0, "delta": each} for each in deltas),
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "c2ln"}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    return named(told)
+
+
+def thinking_whole() -> list[Chunk]:
+    return [Chunk(json.dumps({"type": "message", "content": [thought("c2ln")]}).encode(), whole=True)]
+
+
+@pytest.mark.parametrize("chunks", [thinking_stream, thinking_whole])
+@pytest.mark.parametrize("answers", ["pass", "flag", "redact"])
+async def test_a_signed_thought_that_was_given_to_a_caller_may_return(
+    detector: Detector, chunks: Any, answers: str
+) -> None:
+    pii, _ = room(detector, answers=answers)
+    asked = {"messages": [{"role": "user", "content": "?"}]}
+    await run(pii, asked_in("messages", asked), *chunks())
+    again = asked_in("messages", history(thought("c2ln")))
+    body = again.said.body
+    _, says = await run(pii, again, Chunk(b"{}", whole=True))
+    assert says.heard[0].said.body == body
+    assert again.findings == (Finding("EMAIL", "messages[1].content[0].thinking", "log"),)
+
+
+async def test_one_that_was_not_or_not_to_this_project_is_refused(detector: Detector) -> None:
+    pii, _ = room(detector)
+    with pytest.raises(PiiBlocked):
+        await run(pii, asked_in("messages", history(thought("c2ln"))))
+    await run(pii, asked_in("messages", {"messages": [{"role": "user", "content": "?"}]}), *thinking_whole())
+    with pytest.raises(PiiBlocked):
+        await run(pii, asked_in("messages", history(thought("c2ln")), project="other"))
+    changed = {**thought("c2ln"), "thinking": f"Say, {MAIL} it is"}
+    with pytest.raises(PiiBlocked):
+        await run(pii, asked_in("messages", history(changed)))
+
+
+async def test_a_signed_thought_that_repeats_what_is_masked_is_refused(detector: Detector) -> None:
+    pii, _ = room(detector)
+    secret = "Zk3vQ9xT" + "7LmB2wRp"
+    said = history({**thought("c2ln"), "thinking": f"it is {secret}, ok?"})
+    said["messages"][0]["content"] = f"password: {secret}"
+    with pytest.raises(PiiBlocked) as caught:
+        await run(pii, asked_in("messages", said))
+    assert "messages[1].content[0].thinking" in caught.value.sentence
+
+
+async def test_a_thought_that_nobody_signed_is_masked(detector: Detector) -> None:
+    pii, _ = room(detector)
+    again = asked_in("messages", history(thought("")))
+    _, says = await run(pii, again, Chunk(b"{}", whole=True))
+    assert placeholder(INVENTED).encode() in says.heard[0].said.body
+    assert INVENTED.encode() not in says.heard[0].said.body
+
+
+def stored(name: str, text: str = "") -> Chunk:
+    item = {"type": "message", "content": [{"type": "output_text", "text": text}]}
+    return Chunk(json.dumps({"id": name, "object": "response", "output": [item]}).encode(), whole=True)
+
+
+def stored_stream(name: str) -> list[Chunk]:
+    response = {"id": name, "object": "response", "output": []}
+    return named([{"type": f"response.{each}", "response": response} for each in ("created", "completed")])
+
+
+@pytest.mark.parametrize("how", ["previous_response_id", "conversation", "conversation object"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_was_masked_for_a_stored_response_is_restored_in_those_that_go_on(
+    detector: Detector, how: str, streamed: bool
+) -> None:
+    pii, _ = room(detector)
+    name = how.split(maxsplit=1)[0]
+    first = {} if name == "previous_response_id" else {name: "conv_1"}
+    await run(
+        pii, asked_in("responses", {"input": TEXT, **first}), *(stored_stream("r1") if streamed else [stored("r1")])
+    )
+    on: dict[str, Any] = {name: "r1" if name == "previous_response_id" else "conv_1"}
+    on = {name: {"id": on[name]}} if how.endswith("object") else on
+    raw, _ = await run(pii, asked_in("responses", {"input": "who am I?", **on}), stored("r2", placeholder(MAIL)))
+    assert MAIL.encode() in raw[0]
+    raw, _ = await run(
+        pii, asked_in("responses", {"input": "and now?", "previous_response_id": "r2"}), stored("r3", placeholder(MAIL))
+    )
+    assert MAIL.encode() in raw[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "project"),
+    [
+        ({}, {"previous_response_id": "r1"}, "other"),
+        ({"store": False}, {"previous_response_id": "r1"}, "default"),
+        ({}, {}, "default"),
+        ({}, {"previous_response_id": "r9"}, "default"),
+        ({"conversation": "c1"}, {"conversation": "c2"}, "default"),
+    ],
+)
+async def test_nothing_is_restored_that_was_not_masked_for_what_it_goes_on_from(
+    detector: Detector, first: dict[str, Any], then: dict[str, Any], project: str
+) -> None:
+    pii, _ = room(detector)
+    await run(pii, asked_in("responses", {"input": TEXT, **first}), stored("r1"))
+    for owner in ("default", "other"):
+        raw, _ = await run(
+            pii, asked_in("responses", {"input": "?", **then}, project), stored("r2", placeholder(MAIL, owner))
+        )
+        assert MAIL.encode() not in raw[0]
+
+
+async def test_what_is_kept_names_the_provider(detector: Detector) -> None:
+    kept = Kept()
+    pii = Pii(Holds(), Sent(), kept)
+    pii.become(Guard(detector, Policies("standard", "redact", ()), KEY))
+    await run(pii, asked_in("responses", {"input": "nothing private"}), stored("r1"))
+    memory = kept.of("r1", "default")
+    assert memory is not None
+    assert memory.provider == "openai"
+
+
+@pytest.mark.parametrize("dialect", ["messages", "responses"])
+async def test_a_value_in_an_answer_is_redacted_in_every_dialect(detector: Detector, dialect: str) -> None:
+    pii, _ = room(detector, answers="redact")
+    asked = {"messages": [{"role": "user", "content": TEXT}], "input": TEXT, "stream": True}
+    pieces = ("call ", INVENTED[:5], INVENTED[5:], f" or {placeholder(MAIL)}")
+    place = {"output_index": 0, "content_index": 0, "item_id": "i"}
+    told: list[dict[str, Any]] = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": each}}
+        if dialect == "messages"
+        else {"type": "response.output_text.delta", **place, "delta": each}
+        for each in pieces
+    ]
+    raw, _ = await run(pii, asked_in(dialect, asked), *named(told))
+    assert INVENTED.encode() not in b"".join(raw)
+    assert f"call {placeholder(INVENTED)} or {MAIL}".encode() in b"".join(raw)
