@@ -9,7 +9,7 @@ SOURCES := gateway membrain_cli client tests
 CORES := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test quick lint types format bench bench-limits bench-pii lock docs completions clean
+.PHONY: help install up down test clients quick lint types format bench bench-limits bench-pii lock docs completions clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ down: $(VENV)/.installed ## stop the gateway
 
 test: $(VENV)/.tested ## run every test
 	@$(BIN)/python -m pytest $(CORES)
+
+clients: $(VENV)/.tested ## install the client packages that some tests use, beforehand
+	@$(BIN)/python -m tests.clients.packages
 
 quick: $(VENV)/.tested ## run the tests that take under a minute
 	@$(BIN)/python -m pytest $(CORES) -m "not slow"
@@ -76,8 +79,8 @@ docs: $(VENV)/.installed ## write the pages that are made from the code
 	@$(BIN)/python docs/make.py
 
 completions: $(VENV)/.installed ## write the shell completions anew
-	@for shell in bash zsh fish; do \
-	  case $$shell in zsh) file=_membrain;; *) file=membrain.$$shell;; esac; \
+	@for shell in bash zsh fish powershell; do \
+	  case $$shell in zsh) file=_membrain;; powershell) file=membrain.ps1;; *) file=membrain.$$shell;; esac; \
 	  _MEMBRAIN_COMPLETE=source_$$shell $(BIN)/membrain > completions/$$file || exit 1; done
 
 clean: ## remove .venv and everything that was built

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from membrain.dialects.chat_from_messages import LOSSES, REFUSALS
+from membrain.dialects.translation import PAIRS, Pair
 from membrain.pii.detectors import KINDS
 from membrain.pii.kinds import Kind
 from membrain.pii.policy import PASSED, Level
 from membrain.settings import settings_table
+from membrain_cli.manual import page
 
 HERE = Path(__file__).parent
 
@@ -75,28 +77,51 @@ Membrain itself.
 """
 
 
+NAMES = {
+    "chat": "chat completions",
+    "messages": "messages",
+    "responses": "responses",
+    "completions": "legacy completions",
+}
+
+
 def dialects() -> str:
-    """The page of what a chat request loses on its way to Anthropic."""
-    lost = "\n".join(f"| `{name}` | {_line(why)} |" for name, why in LOSSES.items())
-    refused = "\n".join(f"| `{name}` | {_line(why)} |" for name, (_, why) in REFUSALS.items())
+    """The page of what is lost between dialects."""
+    ways = "\n\n".join(_way(pair) for pair in PAIRS)
     return f"""# What dialects cannot carry
 
 Made from `gateway/membrain/dialects/` by `make docs`.
 
-A chat request that OpenAI, Ollama or a provider like them answers goes out byte for byte as you sent it, but for the
-model's name where ours has a prefix, and for `stream_options.include_usage`, which is always asked for in a stream.
+Where the provider speaks the dialect that you speak, your request goes out byte for byte as you sent it, but for what is
+masked, for the model's name where ours has a prefix, and, in streams of chat and of legacy completions, for
+`stream_options.include_usage`, which is always asked for; the answer comes back byte for byte as it was sent, but for what
+is put back, and for U+0085, U+2028 and U+2029 in streams, which are written as JSON escapes because some clients end a line
+there. OpenAI speaks chat completions, responses, legacy completions, embeddings and moderations; Anthropic messages; Ollama
+and providers of your own naming chat completions, legacy completions and embeddings, or what `speaks` says in their
+settings; the embedded model, LiteLLM and the `claude` program chat completions.
 
-One that Anthropic answers is translated. What its API has no place for is either refused, because leaving it out would
-change what you asked for, or left out, because it would not:
+Everything else is translated. What the other dialect has no place for is either refused (400, with the field in `param`),
+because leaving it out would change what you asked for, or left out, because it would not. Messages and responses are
+translated into each other through chat completions, so for these two tables count.
 
-| refused with 400 | why |
-| --- | --- |
-{refused}
+Counting tokens (`/v1/messages/count_tokens`) is asked of Anthropic; for a model of anybody else's it is our own estimate, a
+token for four bytes. Prompts and inputs must be text: numbers of tokens cannot be looked at, so they are refused.
 
-| left out | why |
-| --- | --- |
-{lost}
+{ways}
 """
+
+
+def _way(pair: Pair) -> str:
+    """What is lost when somebody speaks one dialect and the provider another."""
+    asked, to = NAMES[pair.asked], NAMES[pair.to]
+    there, back = pair.lost
+    tables = [("refused with 400", pair.refused), ("left out of the request", there), ("left out of the answer", back)]
+    told = (f"| {head} | what becomes of it |\n| --- | --- |\n{_rows(rows)}" for head, rows in tables)
+    return f"## You speak {asked}, the provider speaks {to}\n\n" + "\n\n".join(told)
+
+
+def _rows(rows: Mapping[str, str]) -> str:
+    return "\n".join(f"| `{name}` | {_line(why)} |" for name, why in rows.items())
 
 
 def detectors() -> str:
@@ -148,13 +173,15 @@ def _kinds(kinds: Iterable[Kind]) -> str:
     return ", ".join(kind.name.replace("_", " ") for kind in kinds)
 
 
-PAGES = {"settings.md": settings, "dialects.md": dialects, "detectors.md": detectors}
+PAGES = {"settings.md": settings, "dialects.md": dialects, "detectors.md": detectors, "membrain.1": page}
 
 
 def _shown(default: object) -> str:
     """A default as one writes it in TOML."""
     if default in ("", None, ()):
         return "none"
+    if isinstance(default, tuple):
+        return f"`{json.dumps(list(default))}`"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

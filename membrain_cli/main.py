@@ -44,6 +44,7 @@ COMMANDS = (
     Row("restart", "Gateway", "Stop, start, wait until healthy", "commands.up:restart"),
     Row("status", "Gateway", "Is it up, and what does it know", "commands.up:status"),
     Row("logs", "Gateway", "Read its log", "commands.up:logs", json=False),
+    Row("top", "Gateway", "Live dashboard: latency, spend, PII", "commands.top:top", json=False),
     Row("chat", "Use it", "Ask once, or hold a conversation", "commands.chat:chat"),
     Row("env", "Use it", "Print the exports that point tools at the gateway", "commands.env:env"),
     Row("run", "Use it", "Run one command with those exports set", "commands.run:run"),
@@ -55,10 +56,13 @@ COMMANDS = (
     Row("keys", "Set up", "Provider keys in, client keys out", "commands.keys:keys"),
     Row("local", "Set up", "The embedded model: install it, see it", "commands.local:local"),
     Row("config", "Set up", "Settings, and where each comes from", "commands.config:config"),
+    Row("conform", "Set up", "Does a gateway hand on what it is given", "commands.conform:conform"),
     Row("doctor", "Set up", "Check everything, say how to mend it", "commands.doctor:doctor"),
     Row("help", "", "Pages on environment, exit-codes, output, privacy", "commands.help:pages", json=False),
 )
 TOPICS = ("environment", "exit-codes", "output", "privacy")
+ASKED = "_MEMBRAIN_COMPLETE"
+"""Set by a shell that asks what to offer."""
 
 FRONT = """\
 A local gateway between your tools and the models they talk to.
@@ -66,6 +70,7 @@ A local gateway between your tools and the models they talk to.
   $ membrain up                   start it in the background
   $ membrain chat                 talk, with your secrets kept home
   $ eval "$(membrain env)"        point other tools at it
+  $ membrain top                  watch it work
 {groups}
   -h, --help  -V, --version  -q, --quiet  --no-input  --no-color
   Most commands take --json.  Topics: membrain help {topics}
@@ -100,7 +105,7 @@ def build() -> Command:
             return [row.name for row in COMMANDS]
 
         def get_command(self, _context: Context, cmd_name: str) -> Command | None:
-            return next((load(row) for row in COMMANDS if row.name == cmd_name), None)
+            return next((completed(load(row)) for row in COMMANDS if row.name == cmd_name), None)
 
         def get_help(self, _context: Context) -> str:
             return front_page()
@@ -230,10 +235,19 @@ def complete_root(incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(row.name, help=row.words) for row in COMMANDS if row.name.startswith(incomplete)]
 
 
+def completed(command: Command) -> Command:
+    """*command*; where a shell asks what to offer, with what there is here."""
+    if console.current().environ.get(ASKED):
+        from membrain_cli.completing import attach
+
+        attach(command, command.name or "")
+    return command
+
+
 def plain_completion() -> None:
-    """Put zsh and fish classes in the place of Typer's that show descriptions without importing rich."""
+    """Put classes in the place of Typer's that show descriptions without importing rich."""
     from typer._click.shell_completion import CompletionItem, add_completion_class
-    from typer._completion_classes import FishComplete, ZshComplete
+    from typer._completion_classes import FishComplete, PowerShellComplete, ZshComplete
 
     class Zsh(ZshComplete):
         def format_completion(self, item: CompletionItem) -> str:
@@ -246,8 +260,14 @@ def plain_completion() -> None:
         def format_completion(self, item: CompletionItem) -> str:
             return f"{item.value}\t{item.help}" if item.help else item.value
 
+    class PowerShell(PowerShellComplete):
+        def format_completion(self, item: CompletionItem) -> str:
+            return f"{item.value}:::{item.help or ' '}"
+
     add_completion_class(Zsh, "zsh")
     add_completion_class(Fish, "fish")
+    for name in ("powershell", "pwsh"):
+        add_completion_class(PowerShell, name)
 
 
 # --- how it ends -------------------------------------------------------------------------------------------
@@ -281,10 +301,10 @@ def call(argv: list[str]) -> int:
     """Find the command of *argv* and run it; what it gives back is its exit status."""
     import typer
 
-    if argv[:1] == ["help"] and argv[1:2] != ["--help"] and not set(argv[1:2]) & set(TOPICS):
+    if argv[:1] == ["help"] and argv[1:2] != ["--help"] and not set(argv[1:2]) & {*TOPICS, "--man"}:
         argv = [*argv[1:], "--help"]  # `help up` is `up --help`, and `help` is `--help`
     root = build()
-    if "_MEMBRAIN_COMPLETE" in console.current().environ:
+    if console.current().environ.get(ASKED):  # PowerShell leaves it there, empty
         root.main(argv, prog_name="membrain")  # prints what the shell asked for, and exits
     try:
         with root.make_context("membrain", argv) as context:

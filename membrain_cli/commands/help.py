@@ -76,6 +76,7 @@ MODES = (
 VARIABLES = (
     ("MEMBRAIN_HOME", "one folder for settings, data and state of an instance of its own"),
     ("MEMBRAIN_DEBUG", "1 shows the traceback of an unexpected error, as --debug does"),
+    ("MEMBRAIN_CONFORM_KEY", "the key that conform shows to the gateway it asks"),
     ("NO_COLOR, FORCE_COLOR", "no colour; colour without a terminal"),
     ("OPENAI_API_KEY, …", "a provider's key; goes before the keyring"),
 )
@@ -112,6 +113,15 @@ def privacy() -> str:
 TOPICS = {"environment": environment, "exit-codes": exit_codes, "output": output, "privacy": privacy}
 
 
-def pages(topic: Annotated[str, typer.Argument(metavar="TOPIC")]) -> None:
+def pages(
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", show_default=False)] = "",
+    man: Annotated[
+        bool, typer.Option("--man", help="The manual page instead:  membrain help --man | man -l -")
+    ] = False,
+) -> None:
     """Read a page: environment, exit-codes, output or privacy."""
-    current().out(TOPICS[topic]())
+    from membrain_cli.manual import page
+
+    if not man and topic not in TOPICS:
+        current().fail(f"There is no such page; it must be one of {', '.join(TOPICS)}.", code=Exit.USAGE)
+    current().out(page().removesuffix("\n") if man else TOPICS[topic]())

@@ -38,6 +38,7 @@ A local gateway between your tools and the models they talk to.
   $ membrain up                   start it in the background
   $ membrain chat                 talk, with your secrets kept home
   $ eval "$(membrain env)"        point other tools at it
+  $ membrain top                  watch it work
 
 Gateway
   up          Start the gateway
@@ -45,6 +46,7 @@ Gateway
   restart     Stop, start, wait until healthy
   status      Is it up, and what does it know
   logs        Read its log
+  top         Live dashboard: latency, spend, PII
 
 Use it
   chat        Ask once, or hold a conversation
@@ -62,6 +64,7 @@ Set up
   keys        Provider keys in, client keys out
   local       The embedded model: install it, see it
   config      Settings, and where each comes from
+  conform     Does a gateway hand on what it is given
   doctor      Check everything, say how to mend it
 
   -h, --help  -V, --version  -q, --quiet  --no-input  --no-color

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from membrain.config import settings_table
 from membrain.pii.policy import Level, Mode
 from membrain_cli import main
 from membrain_cli.commands import help as module
-from membrain_cli.console import Exit
+from membrain_cli.console import CommandError, Exit
+from tests.cli.shell import invoke
 
 
 def test_the_pages_are_those_the_front_page_names() -> None:
@@ -48,3 +51,17 @@ def test_the_page_on_privacy_marks_the_defaults_that_hold() -> None:
 def test_the_page_on_privacy_says_how_to_see_it_and_what_is_not_promised() -> None:
     page = module.privacy()
     assert all(words in page for words in ("/sent", "membrain pii scan", "nothing is sent", "Not promised: "))
+
+
+def test_a_page_that_does_not_exist_is_named_with_those_that_do(environ: dict[str, str]) -> None:
+    ran = invoke(["help", "-q"], environ)
+    assert ran.status == 0
+    with pytest.raises(CommandError, match="environment, exit-codes, output, privacy"):
+        module.pages("nonsense")
+
+
+@pytest.mark.parametrize("topic", main.TOPICS)
+def test_each_page_is_printed(topic: str, environ: dict[str, str]) -> None:
+    ran = invoke(["help", topic], environ)
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out == module.TOPICS[topic]() + "\n"

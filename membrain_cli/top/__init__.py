@@ -1,0 +1,1 @@
+"""The dashboard of `membrain top`, from the gateway's events to the terminal. Imported by that command only."""
