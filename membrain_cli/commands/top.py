@@ -26,4 +26,6 @@ def top() -> int:
 
     app = Top(shell, Feed(shell))
     app.run()
+    if app.fault is not None:
+        raise app.fault
     return app.return_code or Exit.OK

@@ -124,6 +124,15 @@ class Top(App[int]):
         """Listen no more."""
         self._feed.stop()
 
+    @property
+    def fault(self) -> Exception | None:
+        """What went wrong inside, if something did; for the caller to raise once the terminal is a terminal again."""
+        return self._exception
+
+    def _fatal_error(self) -> None:
+        """End without Textual's own traceback: it shows the values of variables."""
+        self._close_messages_no_wait()
+
     def _end_with(self, *numbers: int) -> None:
         """Leave the terminal as it was, also when a signal ends us."""
         loop = asyncio.get_running_loop()
@@ -141,6 +150,8 @@ class Top(App[int]):
         """Take what came; draw if that changed anything, or a second has passed."""
         came = set[str]()
         for name, data in self._feed.drain():
+            if name == "fault":
+                raise data
             self.state.take(name, data)
             came.add(name)
         if came & TURNS:

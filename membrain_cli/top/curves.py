@@ -13,6 +13,8 @@ from math import ceil, exp, floor, log
 
 LONGEST = 3600
 """Seconds that are kept."""
+SLACK = 60
+"""Older ones that are thrown away together."""
 FINENESS = log(1.04)
 """Durations that are closer than this factor count as the same: a percentile is right to 2 %."""
 SHORTEST = 0.01
@@ -43,19 +45,20 @@ class Bucket:
 
 
 class Series:
-    """Buckets by their second since 1970, the last `LONGEST` of them."""
+    """Buckets by their second since 1970, the last `LONGEST` of them and a few more."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, Bucket] = {}
+        self._newest = 0
 
     def at(self, seconds: float) -> Bucket:
         """The bucket of a moment, to add to. A moment that is too old has one that nobody keeps."""
         second = floor(seconds)
         if second not in self._buckets:
-            newest = max(second, max(self._buckets, default=second))
+            newest = self._newest = max(second, self._newest)
             if second <= newest - LONGEST:
                 return Bucket()
-            if len(self._buckets) >= LONGEST:
+            if len(self._buckets) >= LONGEST + SLACK:
                 self._buckets = {each: kept for each, kept in self._buckets.items() if each > newest - LONGEST}
             self._buckets[second] = Bucket()
         return self._buckets[second]

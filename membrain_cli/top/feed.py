@@ -32,8 +32,8 @@ READ_LIMIT = 30.0
 class Feed:
     """What happens, as it happens: a thread puts events in, and the screen takes them out when it draws.
 
-    The events are those of `/api/live`, and ("up", Start), ("starting", None) and ("down", why) of our own. After "up"
-    nothing is told twice that `State.add` could not tell apart by its id.
+    The events are those of `/api/live`, and of our own ("up", Start), ("starting", None), ("down", why), and
+    ("fault", error) if the thread failed. What is told twice, around "up", can be told apart by its id.
     """
 
     def __init__(self, shell: Console) -> None:
@@ -43,7 +43,7 @@ class Feed:
         self._wake = threading.Event()
         self._down: str | None = None
         """What was last said of why nothing comes; None while something does, and at first."""
-        self._thread = threading.Thread(target=self._listen, name="feed", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def start(self) -> None:
         """Begin to listen."""
@@ -74,6 +74,7 @@ class Feed:
         try:
             check_settings(self._shell, None)
             started(self._shell, Reach(self._shell.environ).places, None)
+            self._down = None  # if it still does not tell us, that is to be said again
         except (CommandError, MembrainError) as error:
             self.tell("down", error.message)
         finally:
@@ -95,6 +96,12 @@ class Feed:
         return answer
 
     # the thread
+
+    def _run(self) -> None:
+        try:
+            self._listen()
+        except Exception as error:  # noqa: BLE001  # raised again where somebody sees it
+            self.tell("fault", error)
 
     def _listen(self) -> None:
         while not self._over.is_set():

@@ -239,8 +239,8 @@ CELLS = (
     Cell("caller", lambda shell, row: row["caller"] or shell.glyph("none"), 8, share=1, from_width=100),
     Cell("took", lambda _, row: span(row["ms"]), 7, right=True),
     Cell("tokens", tokens, 20, right=True, from_width=120),
-    Cell("cost", lambda _, row: cost(row), 8, right=True, from_width=48),
-    Cell(" pii", lambda shell, row: f" {found(shell, row)}", 9, share=2, from_width=48),
+    Cell("cost", lambda _, row: cost(row).replace("under ", "<"), 8, right=True, from_width=48),
+    Cell(" pii", lambda shell, row: f" {found(shell, row)}", 9, share=3, from_width=48),
     Cell("id", lambda _, row: row["id"][:SHORT], SHORT, from_width=120),
 )
 """The columns of the list, with a blank between each two."""
@@ -256,11 +256,11 @@ def layout(width: int) -> list[tuple[Cell, int]]:
 
 def tally(shell: Console, view: View, listed: int, width: int, *, following: bool, filtered: bool) -> str:
     """What stands below the list: how many are *listed* of how many, and whether it follows."""
-    total = max(view.figures.today, view.seen)
+    total, running = max(view.figures.today, view.seen), view.figures.running if view.link == "up" else 0
     parts = [
         Part(f"{listed:,} of {total:,}", 5),
         Part(f"{view.lost:,} too fast to show" if view.lost else "", 2),
-        Part(f"{view.figures.running:,} running" if view.figures.running else "", 1),
+        Part(f"{running:,} running" if running else "", 1),
         Part("filtered" if filtered else "", 4),
         Part("following" if following else "holding", 3),
     ]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from math import floor
 from typing import Any, Literal, NamedTuple
 
-from membrain.records import AuditRecord
+from membrain.records import AuditRecord, Outcome
 from membrain_cli.console import moment
 from membrain_cli.top.curves import Bucket, Series, percentile, slot
 
@@ -167,6 +167,8 @@ class State:
         self._holds = {each["id"]: each for each in start.holds}
         for each in reversed(start.recent):
             row = {**BLANK, **each}
+            if row["outcome"] == Outcome.OPEN:  # it is told once it has ended
+                continue
             self._judge(row)
             if row["id"] not in self._known:
                 self._list(row)

@@ -21,7 +21,7 @@ FIRST_PAINT = 1.0
 """Seconds from the command to the frame; on a busy machine the best of three counts."""
 
 OURS = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[78=>]|\x1b\]22;[a-z]*\x07|[\r\n\b]")
-"""What Textual writes to draw: moves, styles, modes, the shape of the pointer. Everything else that begins with ESC would be a surprise."""
+"""What Textual writes to draw: moves, styles, modes, the shape of the pointer. All else would be a surprise."""
 STARTS = re.compile(rb"\x1bP\+q[0-9a-fA-F;]*\x1b\\|\x1b_G[^\x1b]*\x1b\\|\x1b\[\?u|\x1b\]1[01];\?(?:\x07|\x1b\\)")
 """Questions to the terminal as it starts."""
 
@@ -96,6 +96,41 @@ def test_it_ends_at_once_and_leaves_the_terminal_as_it_was(end: str, environ: di
         assert terminal.finish() == (Exit.INTERRUPTED if end == "ctrl-c" else 128 + signal.SIGTERM)
         assert terminal.raw.rfind(b"\x1b[?1049h") < terminal.raw.rfind(b"\x1b[?1049l")
         assert "Traceback" not in terminal.text
+
+
+def test_where_the_terminal_is_not_utf8_every_byte_is_ascii(environ: dict[str, str]) -> None:
+    with Terminal(command("top"), {**environ, "PYTHONIOENCODING": "ascii"}) as terminal:
+        terminal.expect("o down - press u to start it")
+        terminal.type("?")
+        terminal.expect("answer what waits")
+        terminal.type("\x03")
+        assert terminal.finish() == Exit.INTERRUPTED
+        assert terminal.raw.isascii()
+
+
+FAULTY = """
+import sys
+from membrain_cli.main import main
+from membrain_cli.top.feed import Feed
+
+def drain(feed):
+    secret = "ck_live_canary"
+    raise ArithmeticError(secret)
+
+Feed.drain = drain
+sys.argv = ["membrain", "top"]
+main()
+"""
+"""The dashboard with a fault in it."""
+
+
+def test_a_fault_inside_is_a_line_and_shows_no_value(environ: dict[str, str]) -> None:
+    with Terminal([sys.executable, "-c", FAULTY], environ) as terminal:
+        assert terminal.finish() == Exit.FAILED
+        assert "Something went wrong inside membrain (ArithmeticError)." in terminal.text
+        assert "Traceback" not in terminal.text
+        assert "ck_live_canary" not in terminal.text
+        assert terminal.raw.rfind(b"\x1b[?1049h") < terminal.raw.rfind(b"\x1b[?1049l")
 
 
 def test_the_frame_is_there_within_a_second(environ: dict[str, str]) -> None:

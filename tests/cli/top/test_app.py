@@ -483,6 +483,16 @@ async def test_the_command_palette_knows_the_table_of_keys() -> None:
         await until(pilot, lambda: app.paused)
 
 
+async def test_a_fault_of_the_feed_ends_it() -> None:
+    async def faulty() -> None:
+        async with shown() as (pilot, _, feed):
+            feed.tell(("fault", ArithmeticError()))
+            await settle(pilot)
+
+    with pytest.raises(ArithmeticError):
+        await faulty()
+
+
 async def test_q_leaves_with_a_good_status() -> None:
     async with shown() as (pilot, app, _):
         await press(pilot, "q")

@@ -121,7 +121,22 @@ def test_a_gateway_that_will_not_tell_us_is_down_with_its_reason(
     monkeypatch.setattr(daemon, "machine_key", lambda places: "ck_live_nobody")
     feed = Feed(console_of(gateway.home))
     feed.start()
-    assert "key" in Ear(feed).until("down")
+    ear = Ear(feed)
+    assert "key" in ear.until("down")
+    feed.bring_up()  # it is up, so that is all that can be said
+    assert ear.until("starting") is None
+    assert "key" in ear.until("down")
+    feed.stop(PATIENCE)
+
+
+def test_a_fault_of_the_thread_is_not_lost(gateway: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ArithmeticError
+
+    monkeypatch.setattr("membrain_cli.top.feed.begun", broken)
+    feed = Feed(console_of(gateway.home))
+    feed.start()
+    assert isinstance(Ear(feed).until("fault"), ArithmeticError)
     feed.stop(PATIENCE)
 
 

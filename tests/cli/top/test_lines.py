@@ -152,6 +152,11 @@ def test_how_an_exchange_ended_is_a_sign_and_a_word(at: int, sign: str, by: str,
     assert (told[""], told["by"], told["cost"]) == (sign, by, cost)
 
 
+def test_next_to_nothing_is_told_in_few_signs() -> None:
+    assert row_of(exchange("aa", 5, cost_micros=7))["cost"] == "<$0.0001"
+    assert row_of(exchange("aa", 5, cost_micros=None))["cost"] == "?"
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -170,6 +175,8 @@ def test_below_the_list_stands_how_much_of_it_is_seen() -> None:
     told = lines.tally(shell(), up, 4, 80, following=False, filtered=True)
     assert told == "4 of 1,204 · 3 too fast to show · 2 running · filtered · holding"
     assert lines.tally(shell(), up, 4, 24, following=True, filtered=False) == "4 of 1,204 · following"
+    down = view_of(("up", start()), ("snapshot", SNAPSHOT), ("down", ""))
+    assert lines.tally(shell(), down, 4, 80, following=True, filtered=False) == "4 of 1,204 · following"
 
 
 def test_an_empty_list_says_why() -> None:

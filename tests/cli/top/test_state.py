@@ -51,6 +51,14 @@ def test_one_that_was_read_at_the_start_and_told_again_counts_once() -> None:
     assert after.budgets == before.budgets
 
 
+def test_one_that_still_ran_at_the_start_is_listed_once_it_has_ended() -> None:
+    state = State()
+    state.take("up", start(recent=[exchange("aa", 5, outcome="open", ms=None)]))
+    assert state.view(AT).rows == ()
+    state.take("exchange", exchange("aa", 5))
+    assert [row.record["outcome"] for row in state.view(AT).rows] == ["answered"]
+
+
 def test_after_a_gap_only_what_was_missed_is_added() -> None:
     state = State()
     state.take("up", start(recent=LATELY[3:]))
