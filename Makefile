@@ -6,10 +6,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := .ci/requirements.lock
 DEV_LOCK := .ci/requirements-dev.lock
 SOURCES := gateway membrain_cli client tests
-CORES := -n auto --dist loadfile
+CORES := -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install up down test clients quick lint types format bench bench-limits bench-pii lock docs completions clean
+.PHONY: help install up down test clients quick lint types format bench bench-limits bench-pii lock docs screens completions clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import IO, Any, Literal, NoReturn
+from typing import IO, Any, Literal, NamedTuple, NoReturn
 
 Style = Literal["good", "warn", "bad", "dim", "accent", "bold"]
 Remedy = tuple[str, str]
@@ -197,6 +197,17 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
     return gap + text if right else text + gap
 
 
+def meant(word: str, known: Iterable[str], sign: str = "") -> str:
+    """Which of *known* the *word* may have meant, as the end of a sentence; empty if none is near it.
+
+    *sign* stands before the name, as a slash before a command.
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(word.lower(), [*known], n=1)
+    return f" Did you mean {sign}{near[0]}?" if near else ""
+
+
 # --- how numbers and times are told ------------------------------------------------------------------------
 
 
@@ -271,6 +282,10 @@ class Column:
     right: bool = False
     least: int = 0
     """Columns of the terminal it takes at least, so that rows told one by one stand below each other."""
+    cut: int = 0
+    """Columns of the terminal it may be cut down to where that is too narrow; 0: its cells stay whole."""
+    spare: int = 0
+    """Which columns go where cutting is not enough: the highest first, those of 0 never."""
 
 
 def field(title: str, key: str, *, right: bool = False) -> Column:
@@ -290,6 +305,73 @@ def _plain(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(_plain(each) for each in value)
     return str(value)
+
+
+def folded(text: str, width: int) -> Iterator[str]:
+    """The lines of *text*, folded at a blank where they are wider than *width* columns; without a blank, anywhere.
+
+    *text* has none of our marks.
+    """
+    for line in text.split("\n"):
+        rest = line
+        while columns_of(rest) > width:
+            end = max(1, width)
+            while end > 1 and columns_of(rest[:end]) > width:
+                end -= 1
+            blank = rest.rfind(" ", 1, end + 1)
+            yield rest[: blank if blank > 0 else end]
+            rest = rest[blank + 1 if blank > 0 else end :]
+        yield rest
+
+
+class Fit(NamedTuple):
+    """Which columns of a table are shown, how wide each of them is, and how far they stand apart."""
+
+    kept: list[int]
+    widths: list[int]
+    apart: int
+
+
+def fitted(columns: Sequence[Column], lines: Sequence[Sequence[str]], room: int) -> Fit:
+    """How the table of *lines* stands in *room* columns of the terminal.
+
+    Where it is too wide, its columns move together, then the widest are cut as far as they may be, then the spare
+    ones go. What is still too wide stays so: the terminal folds it, and nothing is lost.
+    """
+    wide = [max([each.least, *(columns_of(line[at]) for line in lines)]) for at, each in enumerate(columns)]
+    kept, apart = list(range(len(columns))), 3
+
+    def over(widths: Sequence[int]) -> int:
+        return sum(widths[at] for at in kept) + apart * (len(kept) - 1) - room
+
+    if over(wide) > 0:
+        apart = 2
+    narrow = [min(wide[at], each.cut or wide[at]) for at, each in enumerate(columns)]
+    going = sorted((at for at in kept if columns[at].spare), key=lambda at: columns[at].spare)
+    while going and over(narrow) > 0:
+        kept.remove(going.pop())
+    while over(wide) > 0 and any(wide[at] > narrow[at] for at in kept):
+        wide[max((at for at in kept if wide[at] > narrow[at]), key=lambda at: wide[at])] -= 1
+    return Fit(kept, [wide[at] for at in kept], apart)
+
+
+def shortened(text: str, width: int, sign: str) -> str:
+    """*text* in *width* columns at the most, with *sign* in place of what is cut off; our marks are kept."""
+    room = width - columns_of(sign)
+    if columns_of(text) <= width:
+        return text
+    pieces = MARKS.split(text)  # text, style, text, style, …
+    made = [f"{MARK}:{piece}\x00" if at % 2 else "" for at, piece in enumerate(pieces)]
+    for at in range(0, len(pieces), 2):
+        fits = 0
+        while fits < len(pieces[at]) and columns_of(pieces[at][: fits + 1]) <= room:
+            fits += 1
+        room -= columns_of(pieces[at][:fits])
+        made[at] = pieces[at][:fits]
+        if fits < len(pieces[at]):
+            made[at] += sign
+            break
+    return "".join(made)
 
 
 def _tab_cell(value: object) -> str:
@@ -451,10 +533,14 @@ class Console:
 
     def _aligned(self, columns: Sequence[Column], body: list[list[str]], header: bool, indent: int) -> None:
         lines = [[self.style(column.title, "dim") for column in columns], *body] if header else body
-        widths = [max([c.least, *(columns_of(line[i]) for line in lines)]) for i, c in enumerate(columns)]
+        kept, widths, apart = fitted(columns, lines, self.width - indent)
+        sign = "…" if self.unicode else "~"
         for line in lines:
-            cells = [padded(cell, widths[i], right=columns[i].right) for i, cell in enumerate(line)]
-            self.out(" " * indent + "   ".join(cells).rstrip())
+            cells = [
+                padded(shortened(line[at], width, sign), width, right=columns[at].right)
+                for at, width in zip(kept, widths, strict=True)
+            ]
+            self.out(" " * indent + (" " * apart).join(cells).rstrip())
 
     def record(self, record: Mapping[str, Any]) -> None:
         """One JSON object on a line of its own, to stdout."""
@@ -515,7 +601,10 @@ class Console:
 
     def show_failure(self, failure: CommandError) -> None:
         """The three parts of a failure, to stderr; never silenced."""
-        self.complain(f"{self.glyph('broken')} {failure.message}")
+        first, *more = folded(failure.message, self.width - 2) if self.is_tty_err else [failure.message]
+        self.complain(f"{self.glyph('broken')} {first}")
+        for line in more:
+            self.complain(f"  {line}")
         for line in failure.detail:
             self.complain(f"  {self.style(line, 'dim')}")
         for line in self.remedies(failure.remedies):

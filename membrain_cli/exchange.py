@@ -15,8 +15,10 @@ from membrain_cli.console import Column, Console, Style, columns_of, current, mo
 
 SHORT = 6
 """Signs of an exchange's id that a person is shown; any beginning that only one has will do."""
-BAR = 40
-"""Columns of the bar that stands for the whole exchange."""
+BAR, LEAST_BAR = 40, 8
+"""Columns of the bar that stands for the whole exchange, where there is room, and at the least."""
+BESIDE = 46
+"""Columns of a room's line beside its bar: name, time and note."""
 
 # --- a row ---------------------------------------------------------------------------------------------------
 
@@ -69,16 +71,21 @@ def time_of_day(text: str) -> str:
     return f"{here:%H:%M:%S}" if here.date() == today else f"{here:%Y-%m-%d %H:%M:%S}"
 
 
-AGO = Column("when", lambda row: current().ago(row["time"]), lambda row: row["time"])
-AT = Column("when", lambda row: time_of_day(row["time"]), lambda row: row["time"])
+def brief_cost(row: Mapping[str, Any]) -> str:
+    """What it cost, in the fewest signs."""
+    return cost(row).replace("under ", "<")
+
+
+AGO = Column("when", lambda row: current().ago(row["time"]), lambda row: row["time"], spare=3)
+AT = Column("when", lambda row: time_of_day(row["time"]), lambda row: row["time"], spare=3)
 REST = (
     Column("id", lambda row: row["id"][:SHORT], lambda row: row["id"]),
-    Column("model", answered_by, answered_by, least=18),
-    Column("by", by, lambda row: row["provider"], least=12),
-    Column("took", lambda row: span(row["ms"]), lambda row: row["ms"], right=True, least=7),
-    Column("cost", cost, lambda row: row["cost_micros"], right=True, least=7),
-    Column("pii", found, lambda row: row["pii_labels"], least=4),
-    Column("outcome", ending, lambda row: row["outcome"]),
+    Column("model", answered_by, answered_by, least=18, cut=12),
+    Column("by", by, lambda row: row["provider"], least=12, cut=8, spare=4),
+    Column("took", lambda row: span(row["ms"]), lambda row: row["ms"], right=True, least=7, spare=5),
+    Column("cost", brief_cost, lambda row: row["cost_micros"], right=True, least=7, spare=2),
+    Column("pii", found, lambda row: row["pii_labels"], least=4, cut=7, spare=1),
+    Column("outcome", ending, lambda row: row["outcome"], cut=9),
 )
 COLUMNS = (AGO, *REST)
 
@@ -98,7 +105,7 @@ def page(
     who = ", ".join(each for each in (record.caller, f"project {record.project}") if each)
     head = f"{record.id[:SHORT]}   {time_of_day(record.time)}   {who}"
     end = f"{ending(row)}, {span(record.ms)}" if record.ms is not None else ending(row)
-    yield padded(head, max(columns_of(head) + 2, 78 - columns_of(end))) + end
+    yield padded(head, max(columns_of(head) + 2, min(78, shell.width) - columns_of(end))) + end
     yield ""
     for name, words in (*facts(shell, record, row), ("kept", kept)):
         yield f"  {shell.style(padded(name, 11), 'dim')}{words}"
@@ -204,15 +211,15 @@ def asked_how(record: AuditRecord) -> str:
 
 def waterfall(shell: Console, steps: Sequence[Step], total: float, first: float | None) -> Iterator[str]:
     """A line for each room with its share of the time, and a scale. What comes after the last room is the stream."""
-    begun = 0.0
+    begun, width = 0.0, max(LEAST_BAR, min(BAR, shell.width - BESIDE))
     for index, step in enumerate(steps):
         last = index == len(steps) - 1
-        bar = bar_of(shell, begun, step.ms, total, streams=last)
+        bar = bar_of(shell, begun, step.ms, total, streams=last, width=width)
         note = f"first token {span(first)}" if last and first is not None else step.note
-        yield f"  {padded(step.room, 11)} {padded(bar, BAR + 1)} {tenth(step.ms):>9}   {note}".rstrip()
+        yield f"  {padded(step.room, 11)} {padded(bar, width + 1)} {tenth(step.ms):>9}   {note}".rstrip()
         begun += step.ms
     scale = span(total)
-    yield shell.style(f"  {' ' * 11} {padded('0', BAR - len(scale))} {scale}", "dim")
+    yield shell.style(f"  {' ' * 11} {padded('0', width - len(scale))} {scale}", "dim")
 
 
 def tenth(ms: float) -> str:
@@ -220,11 +227,11 @@ def tenth(ms: float) -> str:
     return f"{ms:,.1f} ms"
 
 
-def bar_of(shell: Console, begun: float, ms: float, total: float, *, streams: bool) -> str:
+def bar_of(shell: Console, begun: float, ms: float, total: float, *, streams: bool, width: int = BAR) -> str:
     """The bar of a room that took *ms* from *begun* on, of *total*; light to the end where the answer streams."""
-    scale = BAR / total if total > 0 else 0.0
-    gap = " " * min(BAR, int(begun * scale))
-    room = BAR - len(gap)
+    scale = width / total if total > 0 else 0.0
+    gap = " " * min(width, int(begun * scale))
+    room = width - len(gap)
     eighths = max(1, min(room * 8, round(ms * scale * 8)))
     solid = "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
     light = "░" * (room - columns_of(solid)) if streams else ""

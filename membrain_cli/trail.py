@@ -66,7 +66,7 @@ def lines_of(shell: Console, path: Path | None) -> list[str]:
     try:
         text = shell.stdin.read() if str(path) == "-" else path.read_text("utf-8", "replace")
     except OSError as error:
-        shell.fail(f"{path}: {error.strerror}.", code=UNCHECKABLE)
+        shell.fail(f"{path}: {error.strerror}.", ("Make one", "membrain audit head > FILE"), code=UNCHECKABLE)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         shell.fail("There is no head in that file.", ("Make one", "membrain audit head > FILE"), code=UNCHECKABLE)
@@ -131,7 +131,7 @@ def extent(reach: Reach, verdict: Mapping[str, Any]) -> list[str]:
 
 def uncheckable(error: MembrainError) -> NoReturn:
     """Fail because nobody can tell."""
-    raise CommandError(error.message, [], UNCHECKABLE, (error.hint or "").splitlines())
+    raise CommandError(error.message, [("Check it", "membrain doctor")], UNCHECKABLE, (error.hint or "").splitlines())
 
 
 # --- the head ------------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def show_wire(shell: Console, reach: Reach, record: AuditRecord) -> None:
 
     why = nothing_left(record)
     if why and not record.attempts:
-        shell.fail(why)
+        shell.fail(why, ("See it", f"membrain audit show {record.id[:SHORT]}"))
     body = left_of(shell, reach, record, why)
     digest = hashlib.sha256(body).hexdigest()
     if record.sent_sha256 is not None and digest != record.sent_sha256:
@@ -201,7 +201,8 @@ def left_of(shell: Console, reach: Reach, record: AuditRecord, why: str) -> byte
     if kept is not None:
         return kept
     if reach.running is None and why:
-        shell.fail(f"{why} What it was given is in the memory of a running gateway only.", code=Exit.DOWN)
+        said = f"{why} What it was given is in the memory of a running gateway only."
+        shell.fail(said, ("See the rest", f"membrain audit show {record.id[:SHORT]}"), code=Exit.DOWN)
     if reach.running is None:
         said = "What left is not kept on the disk, and the gateway, which remembers the last of it, is not running."
         shell.fail(said, *keeping(shell), code=Exit.DOWN)
@@ -319,4 +320,4 @@ def confirmed(shell: Console, word: str, what: str, given: str) -> None:
         shell.complain(f'Type "{word}" to {what}:')
         given = shell.stdin.readline().strip()
     if given != word:
-        shell.fail(f'Nothing was done: that was not "{word}".', code=Exit.USAGE)
+        shell.fail(f'Nothing was done: that was not "{word}".', ("Say it", f"… {flag}"), code=Exit.USAGE)

@@ -185,6 +185,10 @@ def nothing_left(record: AuditRecord) -> str:
 
 CONTENT = re.compile(r"messages\[([0-9]+)\]\.content")
 """The place of a message's text."""
+SHORT = 6
+"""Signs of an exchange's id that a person is shown."""
+SPELT = 3
+"""Letters of a model's name from which on it is looked for within others."""
 ROUNDED = 0.1
 """Seconds by which the gateway may round the age of a hold."""
 KEYLESS = ("local", "anyone")
@@ -219,8 +223,11 @@ REMEDIES: dict[str, Remedy] = {
     "provider_key_refused": ("See the keys", "membrain keys"),
     "local_model_not_installed": ("Install it", "membrain local install"),
     "invalid_api_key": ("See the keys", "membrain keys"),
+    "forbidden": ("See the keys", "membrain keys"),
+    "budget_exceeded": ("Where it went", "membrain usage"),
     "guard_failed": LOG,
     "internal_error": LOG,
+    "private_refused": ("Who may answer", "membrain route explain --private"),
     "no_candidate": CHECK,
     "all_providers_failed": CHECK,
     "provider_failed": CHECK,
@@ -372,7 +379,7 @@ class Session:
         except (httpx.HTTPError, ValueError) as error:
             raise failure(f"The gateway does not answer at {self.url}.", Exit.DOWN, UP, LOG) from error
         message, code = words_of(response.status_code, said_by(response))
-        raise failure(message, Exit.of(response.status_code, code))
+        raise failure(message, Exit.of(response.status_code, code), REMEDIES.get(code) or self.looked_up())
 
     def last_exchange(self) -> AuditRecord:
         """The record of the exchange that was last begun here; `CommandError` if the gateway does not know which."""
@@ -423,8 +430,9 @@ class Session:
         return self._models
 
     def near(self, model: str) -> list[str]:
-        """Known models whose name is near *model*."""
-        return get_close_matches(model, self.models(), n=3, cutoff=0.5)
+        """Known models whose name is near *model*, or has it within."""
+        within = [name for name in self.models() if model.lower() in name.lower()] if len(model) >= SPELT else []
+        return within[:3] or get_close_matches(model, self.models(), n=3, cutoff=0.5)
 
     # what waits for a person; for another thread, while this one waits for the answer
 
@@ -503,7 +511,11 @@ class Session:
             message += f" Did you mean {' or '.join(near)}?"
         if by and by not in message and code not in ENDINGS:
             message = f"{by} said: {message}"
-        return failure(message, ending(status, code, by_upstream=bool(by)), REMEDIES.get(code))
+        return failure(message, ending(status, code, by_upstream=bool(by)), REMEDIES.get(code) or self.looked_up())
+
+    def looked_up(self) -> Remedy:
+        """What to type where nothing mends it: how to see what happened to the exchange under way."""
+        return ("See it", f"membrain audit show {self._id[:SHORT]}") if self._id else CHECK
 
 
 def blamed(record: AuditRecord | None) -> str:

@@ -20,9 +20,9 @@ from membrain.errors import Misconfigured
 from membrain.places import write_private
 from membrain.records import AuditRecord, Candidate
 from membrain_cli import daemon
-from membrain_cli.chat.session import ANSWER, Session, nothing_left, receipt
+from membrain_cli.chat.session import ANSWER, SHORT, Session, nothing_left, receipt
 from membrain_cli.chat.tell import left_line, line, sent_lines
-from membrain_cli.console import Console, Exit
+from membrain_cli.console import Console, Exit, columns_of, folded, meant
 from membrain_cli.listing import aligned
 
 OFF = "off"
@@ -32,8 +32,6 @@ LARGEST = 50_000_000
 """Bytes of a conversation that is opened."""
 FORMAT = "membrain chat 1"
 REPLAY = "membrain route explain --replay {}"
-SHORT = 6
-"""Signs of an exchange's id that a person is shown."""
 SEEN_HERE = "local"
 """What is on record of a value that a model on this machine saw."""
 
@@ -113,7 +111,8 @@ def tier(talk: Talk, name: str) -> None:
     """Choose the tier, or leave it to the gateway."""
     asking = talk.session.asking
     if name and name != OFF and name not in TIERS:
-        talk.console.fail(f"No tier {name}. There are {', '.join(TIERS)}, and off.", code=Exit.USAGE)
+        said = f"No tier {name}. There are {', '.join(TIERS)}, and off.{meant(name, TIERS)}"
+        talk.console.fail(said, ("How it goes", "/tier fast"), code=Exit.USAGE)
     if name:
         asking.tier = None if name == OFF else name
     talk.console.say(f"Tier: {asking.tier or 'as the gateway is set'}")
@@ -130,14 +129,20 @@ def private(talk: Talk, word: str) -> None:
         return talk.console.say("Not private: any model may answer.")
     local = [name for name in talk.session.models() if name.startswith(("ollama/", "local/"))]
     there = f"  ({local[0]})" if local else ""
-    return talk.console.say(f"Private: only models on this machine.{there}")
+    talk.console.say(f"Private: only models on this machine.{there}")
+    if asking.model not in {"auto", *local}:
+        talk.console.say(
+            f"{talk.console.glyph('look')} {asking.model} may be none.  Let the router choose:  /model auto"
+        )
+    return None
 
 
 def max_cost(talk: Talk, number: str) -> None:
     """The dearest model to consider."""
     asking = talk.session.asking
     if number:
-        asking.max_cost = None if number == OFF else positive(talk.console, number, "a price in dollars, like 0.01")
+        wanted = "a price in dollars, like 0.01"
+        asking.max_cost = None if number == OFF else positive(talk.console, number, wanted, "/max-cost 0.01")
     limit = "no limit" if asking.max_cost is None else f"${asking.max_cost:g} for 1K tokens at the most"
     talk.console.say(f"Price: {limit}")
 
@@ -146,20 +151,22 @@ def temp(talk: Talk, number: str) -> None:
     """How free the answers are."""
     asking = talk.session.asking
     if number:
-        asking.temperature = None if number == OFF else positive(talk.console, number, "a number from 0 to 2")
+        asking.temperature = (
+            None if number == OFF else positive(talk.console, number, "a number from 0 to 2", "/temp 0")
+        )
     talk.console.say(
         f"Temperature: {'as the model has it' if asking.temperature is None else f'{asking.temperature:g}'}"
     )
 
 
-def positive(console: Console, text: str, wanted: str) -> float:
-    """*text* as a number that is not negative."""
+def positive(console: Console, text: str, wanted: str, usage: str) -> float:
+    """*text* as a number that is not negative; else fails, saying what is *wanted* and how it is typed."""
     try:
         number = float(text.removeprefix("$"))
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):
-        console.fail(f"That must be {wanted}, or off.", code=Exit.USAGE)
+        console.fail(f"That must be {wanted}, or off.", ("How it goes", usage), code=Exit.USAGE)
     return number
 
 
@@ -175,7 +182,16 @@ def retry(talk: Talk, _nothing: str) -> None:
     """Ask the last question again."""
     question = talk.session.draft or talk.session.undo()
     if question:
+        repeat(talk.console, question)
         talk.ask(question)
+
+
+def repeat(console: Console, question: str) -> None:
+    """Show a question that was not typed just now, as if it had been."""
+    sign = "› " if console.unicode else "> "  # noqa: RUF001  # the prompt of our drawings
+    for each in folded(question, console.width - columns_of(sign)):
+        console.say(console.style(f"{sign}{each}", "dim"))
+        sign = " " * columns_of(sign)
 
 
 def edit(talk: Talk, text: str) -> None:
@@ -183,6 +199,7 @@ def edit(talk: Talk, text: str) -> None:
     written = written_in_editor(talk.console, text or talk.session.draft)
     if not written:
         return talk.console.say("Nothing was written, so nothing is asked.")
+    repeat(talk.console, written)
     return talk.ask(written)
 
 
@@ -225,16 +242,16 @@ def save(talk: Talk, name: str) -> None:
     """Write the conversation to a file only this user can read."""
     path = named(talk.console, name, "/save FILE")
     if path.exists() and not talk.console.ask(f"Replace {path}?", flag="another name"):
-        return
+        return talk.console.say("Left as it was.  Under another name:  /save FILE")
     session, asking = talk.session, talk.session.asking
     kept = {"format": FORMAT, "model": asking.model, "system": asking.system, "messages": session.messages}
     try:
         write_private(path, json.dumps(kept, indent=1).encode())
     except OSError as error:
-        talk.console.fail(f"{path} cannot be written: {error.strerror}.")
+        talk.console.fail(f"{path} cannot be written: {error.strerror}.", ("Elsewhere", "/save FILE"))
     except Misconfigured as error:
-        talk.console.fail(error.message)
-    talk.console.say(f"Saved {len(session.messages)} messages.  Go on with it:  /open {path}")
+        talk.console.fail(error.message, ("Elsewhere", "/save FILE"))
+    return talk.console.say(f"Saved {len(session.messages)} messages.  Go on with it:  /open {path}")
 
 
 def open_(talk: Talk, name: str) -> None:
@@ -243,12 +260,12 @@ def open_(talk: Talk, name: str) -> None:
     path = named(console, name, "/open FILE")
     kept = read_saved(console, path)
     if session.messages and not console.ask("Replace the conversation so far?", flag="/clear, before"):
-        return
+        return console.say("Not opened: the conversation goes on as it was.")
     session.clear()
     session.messages += kept["messages"]
     session.asking.system = kept.get("system") or session.asking.system
     console.say(f"Opened {len(session.messages)} messages. The last one was:")
-    console.say(f"  {(session.last_answer or '').strip().partition(chr(10))[0][:76]}")
+    return console.say(f"  {(session.last_answer or '').strip().partition(chr(10))[0][:76]}")
 
 
 def read_saved(console: Console, path: Path) -> dict[str, Any]:
@@ -257,7 +274,7 @@ def read_saved(console: Console, path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             kept = json.loads(file.read(LARGEST))
     except OSError as error:
-        console.fail(f"{path} cannot be read: {error.strerror}.")
+        console.fail(f"{path} cannot be read: {error.strerror}.", ("Find it with tab", "/open FILE"))
     except ValueError:
         kept = None
     if not (isinstance(kept, dict) and kept.get("format") == FORMAT and are_messages(kept.get("messages"))):
@@ -284,7 +301,8 @@ def sent(talk: Talk, word: str) -> None:
     """What left this machine with the last question; what a model on this machine was given, if nothing did."""
     session, console = talk.session, talk.console
     if word not in {"", ALL}:
-        console.fail("It is /sent, or /sent all for the whole request.", code=Exit.USAGE)
+        said = "It is /sent, or /sent all for the whole request."
+        console.fail(said, ("The last question", "/sent"), code=Exit.USAGE)
     record = session.last_exchange()
     if why := nothing_left(record):
         console.out(why)
@@ -343,9 +361,19 @@ def help_(talk: Talk, _nothing: str) -> None:
     console = talk.console
     for each in TABLE:
         usage = f"/{each.name} {each.args}".strip()
-        console.say(f"  {console.style(usage.ljust(30), 'accent')} {each.words}")
+        explain(console, console.style(usage.ljust(30), "accent"), each.words)
     for keys, words in KEYS:
-        console.say(f"  {keys.ljust(30)} {words}")
+        explain(console, keys.ljust(30), words)
+
+
+def explain(console: Console, usage: str, words: str) -> None:
+    """A line of the help: what is typed, and behind it, or below it where there is no room, what that does."""
+    if columns_of(f"  {usage} {words}") <= console.width:
+        return console.say(f"  {usage} {words}")
+    console.say(f"  {usage}".rstrip())
+    for each in folded(words, console.width - 6):
+        console.say(f"      {each}")
+    return None
 
 
 def quit_(talk: Talk, _nothing: str) -> None:
@@ -434,7 +462,7 @@ def run(talk: Talk, name: str, argument: str) -> None:
         remedies = () if near else (("All of them", "/help"),)
         talk.console.fail(f"No command /{name}.{guess}", *remedies, code=Exit.USAGE)
     if reason := known.when(talk.session):
-        talk.console.fail(reason, code=Exit.USAGE)
+        talk.console.fail(reason, ("How it goes", "/help"), code=Exit.USAGE)
     known.act(talk, argument)
 
 

@@ -26,7 +26,7 @@ from membrain.errors import MembrainError
 from membrain.records import AuditRecord
 from membrain_cli.chat.session import Answer, Session, receipt, tokens, went_to
 from membrain_cli.commands.pii import SHORT, counts, plain
-from membrain_cli.console import CommandError, Console, Exit, Filter, clean_cell, padded, span
+from membrain_cli.console import CommandError, Console, Exit, Filter, clean_cell, folded, padded, span
 
 
 class Voice(Protocol):
@@ -245,7 +245,8 @@ class Watch:
         with self._speaking:  # whoever is asked is told that it is over, and the terminal is ours again
             pass
         if self._denied and isinstance(error, CommandError):
-            raise CommandError("Not sent, as you said. Nothing of it left.", [], Exit.REFUSED) from error
+            said = "Not sent, as you said. Nothing of it left."
+            raise CommandError(said, [("What else waits", "membrain pii holds")], Exit.REFUSED) from error
 
     def deny(self) -> None:
         """Refuse what a person was asked about and did not decide. That the gateway knows by now is as good."""
@@ -396,8 +397,9 @@ def sent_lines(console: Console, body: Mapping[str, Any], *, whole: bool = False
         rows = rows[asked[-1] if asked else 0 :]
     width = max((len(role) for role, _ in rows), default=0) + 3
     for role, text in rows:
+        shown = "\n".join(folded(text, max(20, console.width - width - 2))) if console.is_tty_out else text
         hanging = "\n".ljust(width + 3)
-        yield f"  {console.style(padded(role, width), 'dim')}{standing_out(console, text).replace(chr(10), hanging)}"
+        yield f"  {console.style(padded(role, width), 'dim')}{standing_out(console, shown).replace(chr(10), hanging)}"
 
 
 def text_of(message: Mapping[str, Any]) -> str:

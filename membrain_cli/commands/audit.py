@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from membrain.errors import MembrainError
+from membrain.errors import MembrainError, NotFound
 from membrain.records import AuditRecord
 from membrain_cli import copies, trail
 from membrain_cli.asking import filtered, wanted, when
@@ -93,7 +93,10 @@ def show_one(
     """One exchange, by its id or the beginning of it."""
     shell = current()
     reach = Reach(shell.environ)
-    record = reach.exchange(id)
+    try:
+        record = reach.exchange(id)
+    except NotFound as error:
+        shell.fail(error.message, ("See them", "membrain audit"), code=Exit.of(error.status, error.code))
     if wire or sent:
         trail.show_wire(shell, reach, record)
     elif shell.json:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from membrain_cli import daemon
-from membrain_cli.console import Console, Exit, current
+from membrain_cli.console import Console, Exit, current, meant
 from membrain_cli.reach import Reach
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
     tier: Annotated[str | None, typer.Option(help="fast, balanced or best, for auto.", show_default=False)] = None,
     private: Annotated[bool, typer.Option("--private", help="Only models on this machine.")] = False,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Dollars for 1K tokens at the most, for auto.", show_default=False)
+        float | None,
+        typer.Option(min=0, help="Dollars for 1K tokens at the most, for auto.", show_default=False),
     ] = None,
     system: Annotated[
         str | None,
@@ -56,7 +57,8 @@ def chat(  # noqa: PLR0913  # one parameter for each flag
 
     console = current()
     if tier is not None and tier not in TIERS:
-        console.fail(f"No tier {tier}. There are fast, balanced and best.", code=Exit.USAGE)
+        said = f"No tier {tier}. There are fast, balanced and best.{meant(tier, TIERS)}"
+        console.fail(said, ("How it goes", 'membrain chat --tier fast "…"'), code=Exit.USAGE)
     text = question(console, message or [])
     asking = Asking(model, tier, private, max_cost, readable(system or "") or None, temp, max_tokens)
     door = open_door(console, warm=not console.json)

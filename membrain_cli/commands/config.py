@@ -58,8 +58,8 @@ def list_settings(everything: All = False) -> None:
 
 COLUMNS = (
     Column("setting", lambda row: row["name"], lambda row: row["name"]),
-    Column("value", lambda row: row["text"], lambda row: row["text"]),
-    Column("from", lambda row: current().style(row["from"], "dim"), lambda row: row["from"]),
+    Column("value", lambda row: row["text"], lambda row: row["text"], cut=8),
+    Column("from", lambda row: current().style(row["from"], "dim"), lambda row: row["from"], cut=11, spare=1),
 )
 
 

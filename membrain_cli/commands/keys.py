@@ -17,7 +17,19 @@ from membrain.errors import MembrainError, Misconfigured
 from membrain.records import Allowance, Rate, Rights
 from membrain_cli import rights as typed
 from membrain_cli.commands import family
-from membrain_cli.console import Column, CommandError, Console, Exit, current, money, padded, span, uptime
+from membrain_cli.console import (
+    Column,
+    CommandError,
+    Console,
+    Exit,
+    columns_of,
+    current,
+    meant,
+    money,
+    padded,
+    span,
+    uptime,
+)
 from membrain_cli.listing import wrapped
 from membrain_cli.reach import Reach
 from membrain_cli.rights import over, told
@@ -122,9 +134,16 @@ def provider_notes(reach: Reach) -> dict[str, str]:
     }
 
 
+def beside(shell: Console, left: str, words: str) -> list[str]:
+    """*words* in their column behind *left*, or below it where there is no room."""
+    line = f"{padded(left, 43)}{words}"
+    return [line] if columns_of(line) <= shell.width else [left, f"    {words}"]
+
+
 def show_provider_keys(shell: Console, rows: list[dict[str, Any]], kept_in: str, notes: Mapping[str, str]) -> None:
     """The page's upper half."""
-    shell.out(f"{padded('Provider keys', 43)}{shell.style(f'kept in {kept_in}', 'dim')}")
+    for line in beside(shell, "Provider keys", shell.style(f"kept in {kept_in}", "dim")):
+        shell.out(line)
     for row in rows:
         name = padded(row["name"], 12)
         if row["key"] is None:
@@ -135,6 +154,9 @@ def show_provider_keys(shell: Console, rows: list[dict[str, Any]], kept_in: str,
             shell.out(f"  {name} {padded(row['key'], 12)} {padded(where, 15)} {notes.get(row['name'], '')}".rstrip())
 
 
+MACHINE_KEY = "made by `membrain up`; used by env, run and chat"
+
+
 def show_client_keys(shell: Console, rows: list[ClientKey], settings: Settings, reach: Reach) -> None:
     """The page's lower half."""
     rules = {
@@ -143,12 +165,14 @@ def show_client_keys(shell: Console, rows: list[ClientKey], settings: Settings, 
         "off": "nobody is asked for one",
     }
     shell.out()
-    shell.out(f"{padded('Client keys', 43)}{shell.style(rules[settings.effective_auth_mode], 'dim')}")
+    for line in beside(shell, "Client keys", shell.style(rules[settings.effective_auth_mode], "dim")):
+        shell.out(line)
     if not rows:
         shell.out(f"  {shell.style('none yet; the first start of the gateway makes one', 'dim')}")
     for row in rows:
         if row.name == THIS_MACHINE:
-            shell.out(f"  {hint(row)}   {THIS_MACHINE}             made by `membrain up`; used by env, run and chat")
+            for line in beside(shell, f"  {hint(row)}   {THIS_MACHINE}", MACHINE_KEY):
+                shell.out(line)
             continue
         used = f"last used {shell.ago(row.last_used)}" if row.last_used else "never used"
         shell.out(f"  {hint(row)}   {padded(row.name, 8)} project {padded(row.project, 8)} {used}{spent(row, reach)}")
@@ -196,7 +220,7 @@ def set_key(provider: Provider, value: Words = None, stdin: FromStdin = False) -
     else:
         text = shell.secret(f"Paste the key for {name} (hidden):", "--stdin")
     if not text:
-        shell.fail("No key was given.", code=Exit.USAGE)
+        shell.fail("No key was given.", ("From a program", f"… | membrain keys set {name} --stdin"), code=Exit.USAGE)
     secrets.set(name, text)
     tell_set(shell, name, secrets)
 
@@ -210,7 +234,8 @@ def named(shell: Console, provider: str, settings: Settings) -> str:
     """The provider of that name; fails without repeating what was typed."""
     if provider not in settings.key_names:
         shell.fail(
-            f"That is no provider that takes a key. These do: {', '.join(settings.key_names)}.",
+            f"That is no provider that takes a key. These do: {', '.join(settings.key_names)}."
+            f"{meant(provider, settings.key_names)}",
             ("One of your own", "membrain config set providers.NAME.url URL"),
             code=Exit.USAGE,
         )
@@ -410,5 +435,6 @@ def loaded(shell: Console) -> Settings:
 def held(settings: Settings) -> Secrets:
     """Where this instance's provider keys are."""
     if settings.keys is None:
-        raise CommandError("These settings come without a place for keys.", [], Exit.FAILED)
+        said = "These settings come without a place for keys."
+        raise CommandError(said, [("Check it", "membrain doctor")], Exit.FAILED)
     return settings.keys

@@ -11,6 +11,7 @@ import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import quote
@@ -20,7 +21,7 @@ import typer
 from membrain.errors import MembrainError, Misconfigured
 from membrain.places import Places, read_private
 from membrain_cli.commands import family
-from membrain_cli.console import Column, CommandError, Console, Exit, current, field, padded, uptime
+from membrain_cli.console import Column, CommandError, Console, Exit, current, field, meant, padded, uptime
 from membrain_cli.reach import Reach
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def scan(
     Works whether or not the gateway runs. What else is to be said about it goes to stderr.
     """
     shell = current()
+    demand_level(shell, level)
     seen = look(shell, read_text(shell, file), level, project)
     labels = Counter(span.label for span, _ in seen.minded)
     if shell.json:
@@ -170,6 +172,7 @@ def try_text(
     Others on this machine can see what stands on a command line; without TEXT it is read from stdin.
     """
     shell = current()
+    demand_level(shell, level)
     seen = look(shell, read_text(shell, STDIN) if text == STDIN else whole(shell, text), level, project)
     if seen.found:
         shell.table(TESTED, rows_of(seen))
@@ -201,9 +204,9 @@ def spot(row: Record) -> str:
 TESTED = (
     Column("place", spot, spot),
     field("label", "label"),
-    field("kind", "kind"),
-    field("severity", "severity"),
-    Column("what becomes of it", lambda row: WORDS.get(row["mode"], row["mode"]), lambda row: row["mode"]),
+    replace(field("kind", "kind"), spare=1),
+    replace(field("severity", "severity"), spare=2),
+    Column("what becomes of it", lambda row: WORDS.get(row["mode"], row["mode"]), lambda row: row["mode"], cut=14),
     Column("value", lambda row: current().style(row["tail"], "dim"), lambda row: row["tail"]),
 )
 
@@ -214,7 +217,7 @@ def look(shell: Console, text: str, level: str, project: str) -> Look:
     from membrain.pii.vault import Vault
 
     settings, places = load(shell.environ), Places.find(shell.environ)
-    policy = policy_of(shell, settings, level, project)
+    policy = policy_of(settings, level, project)
     with shell.working("looking …" if shell.unicode else "looking ..."):
         spans = detector_of(settings, places, shell.environ).scan(text)
     return Look(text, spans, policy, Vault(placeholder_key(settings, places), project))
@@ -244,12 +247,17 @@ def placeholder_key(settings: Settings, places: Places) -> bytes | None:
         return None
 
 
-def policy_of(shell: Console, settings: Settings, level: str, project: str) -> Policy:
+def demand_level(shell: Console, level: str) -> None:
+    """Fail unless *level* is one, or none was given; asked before anything is read."""
+    if level and level not in LEVELS:
+        said = f"There is no such level. There are {', '.join(LEVELS)}.{meant(level, LEVELS)}"
+        shell.fail(said, ("What is set", "membrain pii"), code=Exit.USAGE)
+
+
+def policy_of(settings: Settings, level: str, project: str) -> Policy:
     """What *project* does about findings, as it is set, or at another *level*."""
     from membrain.pii.policy import Policies
 
-    if level and level not in LEVELS:
-        shell.fail(f"There is no such level. There are {', '.join(LEVELS)}.", code=Exit.USAGE)
     own = settings.pii
     rules = [rule for rule in own.rules if not (level and "level=" in rule)]
     return Policies(level or own.level, own.on_find, rules).of(project)
@@ -277,7 +285,8 @@ def decoded(shell: Console, data: bytes, what: str) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        shell.fail(f"{what} is not text (UTF-8), so nothing was looked for in it.")
+        said = f"{what} is not text (UTF-8), so nothing was looked for in it."
+        shell.fail(said, ("See what would do", "membrain pii scan --help"))
     return text
 
 
@@ -382,7 +391,8 @@ def changed(shell: Console, own: Lists, do: Callable[[Lists, str], bool], value:
         return do(own, value)
     except Unlistable as error:
         said = error.message
-    return shell.fail(said if number == 1 else f"Line {number}: {said}", code=Exit.USAGE)
+    told = said if number == 1 else f"Line {number}: {said}"
+    return shell.fail(told, ("See the lists", "membrain pii list"), code=Exit.USAGE)
 
 
 def given(shell: Console, value: str) -> list[str]:
@@ -392,9 +402,9 @@ def given(shell: Console, value: str) -> list[str]:
     typed = shell.secret("The value (hidden):", "VALUE") if shell.is_tty_in else shell.stdin.read(MOST_TYPED + 1)
     lines = [line for line in typed.split("\n") if line.strip()]
     if not lines:
-        shell.fail("No value was given.", code=Exit.USAGE)
+        shell.fail("No value was given.", ("From a program", "… | membrain pii add -"), code=Exit.USAGE)
     if len(typed) > MOST_TYPED:
-        shell.fail("That is too much for a list.", code=Exit.USAGE)
+        shell.fail("That is too much for a list.", ("See the lists", "membrain pii list"), code=Exit.USAGE)
     return lines
 
 
@@ -520,10 +530,10 @@ def whose(hold: Record) -> str:
 
 HELD = (
     Column("", lambda row: current().style(row["id"][:SHORT], "bold"), lambda row: row["id"]),
-    Column("", whose, lambda row: row["caller"]),
+    Column("", whose, lambda row: row["caller"], cut=10),
     Column("", lambda row: uptime(row["seconds"]), lambda row: row["seconds"]),
-    Column("", counts, lambda row: ",".join(f"{label}={count}" for label, count in row["labels"].items())),
-    Column("", lambda row: f"would go to {row['model']}", lambda row: row["model"]),
+    Column("", counts, lambda row: ",".join(f"{label}={count}" for label, count in row["labels"].items()), cut=10),
+    Column("", lambda row: f"would go to {row['model']}", lambda row: row["model"], cut=12, spare=1),
     Column("", lambda _: "", lambda row: row["project"]),
 )
 

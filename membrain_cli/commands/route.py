@@ -19,6 +19,7 @@ from membrain.errors import MembrainError
 from membrain.records import AuditRecord, Candidate, Considered, Explanation
 from membrain_cli.commands import family
 from membrain_cli.console import CommandError, Console, Exit, current, field, money, padded, span, uptime
+from membrain_cli.console import meant as near
 from membrain_cli.listing import EDGE, Entry, dollars, entries, price, sources, wrapped
 from membrain_cli.reach import Reach
 
@@ -102,9 +103,11 @@ def explain(
     """
     shell = current()
     if tier and tier not in TIERS:
-        shell.fail(f"No tier {tier}. There are fast, balanced and best.", code=Exit.USAGE)
+        said = f"No tier {tier}. There are fast, balanced and best.{near(tier, TIERS)}"
+        shell.fail(said, ("What they are", "membrain route tiers"), code=Exit.USAGE)
     if max_cost is not None and not math.isfinite(max_cost):
-        shell.fail("--max-cost must be dollars for 1K tokens, like 0.01.", code=Exit.USAGE)
+        said = "--max-cost must be dollars for 1K tokens, like 0.01."
+        shell.fail(said, ("How it goes", "membrain route explain --max-cost 0.01"), code=Exit.USAGE)
     if replay and (model, prompt, tier, max_cost, private) != (AUTO, "", "", None, False):
         said = "--replay looks at an exchange as it was asked; it goes with nothing else."
         shell.fail(said, ("How it goes", "membrain route explain --replay ID"), code=Exit.USAGE)
@@ -152,7 +155,8 @@ def piped(shell: Console, *, wanted: bool) -> str:
     pipe = getattr(shell.stdin, "buffer", None)
     text = readable(shell, shell.stdin.read().encode("utf-8", "surrogateescape") if pipe is None else pipe.read())
     if wanted and not text.strip():
-        shell.fail("There is no prompt: nothing came through stdin.", code=Exit.USAGE)
+        said = "There is no prompt: nothing came through stdin."
+        shell.fail(said, ("Without one", "membrain route explain"), code=Exit.USAGE)
     return text if text.strip() else ""
 
 
@@ -162,7 +166,7 @@ def readable(shell: Console, data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         pass
-    return shell.fail("The prompt is not text (UTF-8).", code=Exit.USAGE)
+    return shell.fail("The prompt is not text (UTF-8).", ("Without one", "membrain route explain"), code=Exit.USAGE)
 
 
 # --- what is told --------------------------------------------------------------------------------------------

@@ -145,10 +145,21 @@ def surroundings(console: Console, reach: Reach, key: str, rights: Rights) -> di
     return {name: text for name, text in {**console.environ, **given}.items() if name not in others}
 
 
+def revoke_there(console: Console, row: ClientKey) -> None:
+    """Revoke the key at the gateway, or on the disk; there too if the gateway ends while it is asked."""
+    try:
+        Reach(console.environ).revoke(row.id)
+    except CommandError as error:
+        if error.code != Exit.DOWN:
+            raise
+        time.sleep(STEP)
+        Reach(console.environ).revoke(row.id)
+
+
 def revoke(console: Console, row: ClientKey) -> None:
     """Revoke the key where the gateway is now: it may have ended, or been started anew. Say so if that fails."""
     try:
-        Reach(console.environ).revoke(row.id)
+        revoke_there(console, row)
     except NotFound:  # somebody else has
         return
     except (MembrainError, CommandError) as error:

@@ -15,7 +15,7 @@ import typer
 
 from membrain.errors import MembrainError, Misconfigured
 from membrain_cli import daemon
-from membrain_cli.console import CommandError, Console, Exit, Remedy, current, money, padded, span, uptime
+from membrain_cli.console import CommandError, Console, Exit, Remedy, current, meant, money, padded, span, uptime
 from membrain_cli.reach import Reach
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def status_lines(
     facts = {
         "today": today_facts(today, health.get("budget_day_micros")) if today else "the record cannot be read",
         "latency": latency_facts(latency(recent)),
-        "policy": f"{health.get('auth', 'token')} · tier {health.get('tier', 'unknown')}",
+        "policy": " · ".join(policy_facts(health)),
         "files": shell.style("membrain config path", "accent"),
     }
     for name, words in facts.items():
@@ -309,6 +309,14 @@ def status_lines(
     yield ""
     for provider in health.get("providers", []):
         yield status_provider(shell, provider, recent)
+
+
+def policy_facts(health: Json) -> Iterator[str]:
+    """What the gateway is set to: who may ask, what becomes of what is private, and how good answers are to be."""
+    yield str(health.get("auth", "token"))
+    if level := health.get("masking"):
+        yield {"standard": "pii mask", "off": "pii not masked"}.get(level, f"pii mask, {level}")
+    yield f"tier {health.get('tier', 'unknown')}"
 
 
 def today_facts(today: Json, budget: int | None = None) -> str:
@@ -389,7 +397,8 @@ def logs(
     """Read the gateway's log."""
     shell = current()
     if level.lower() not in LEVELS:
-        shell.fail(f'"{level}" is no level; it must be one of {", ".join(LEVELS[:4])}.', code=Exit.USAGE)
+        said = f'"{level}" is no level; it must be one of {", ".join(LEVELS[:4])}.{meant(level, LEVELS)}'
+        shell.fail(said, ("How it goes", "membrain logs --level warning"), code=Exit.USAGE)
     path = Reach(shell.environ).places.log_file
     if not path.exists() and not follow:
         shell.fail("There is no log yet.", ("Start it", "membrain up"))

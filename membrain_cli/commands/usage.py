@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from membrain_cli.asking import text, when
-from membrain_cli.console import Column, Console, Exit, Style, columns_of, current, moment, money, padded
+from membrain_cli.console import Column, Console, Exit, Style, columns_of, current, meant, moment, money, padded
+from membrain_cli.listing import wrapped
 from membrain_cli.reach import Reach
 
 Json = Mapping[str, Any]
@@ -51,7 +52,8 @@ def usage(by: By = "model", since: Since = "7d", until: Until = "", project: Pro
     """What was asked and what it cost, the dearest first, and what is left of the budgets."""
     shell = current()
     if by not in BY:
-        shell.fail(f'"{by}" is nothing to sum by; it must be one of {", ".join(BY)}.', code=Exit.USAGE)
+        said = f'"{by}" is nothing to sum by; it must be one of {", ".join(BY)}.{meant(by, BY)}'
+        shell.fail(said, ("How it goes", "membrain usage --by model"), code=Exit.USAGE)
     given = {"by": by, "since": when(since), "until": when(until), "project": project}
     asked = {name: told for name, told in given.items() if told}
     found = Reach(shell.environ).usage_by(asked, shell.clock())
@@ -100,17 +102,17 @@ def columns(shell: Console, found: Json) -> tuple[Column, ...]:
     """The columns of the sums in *found*; the bars are left out where the terminal is too narrow."""
     by, whole = found["by"], found["cost_micros"]
     rest = (
-        Column("exchanges", number_of("exchanges"), lambda row: row["exchanges"], right=True),
-        Column("tokens in", number_of("prompt_tokens"), lambda row: row["prompt_tokens"], right=True),
-        Column("out", number_of("completion_tokens"), lambda row: row["completion_tokens"], right=True, least=7),
+        Column("exchanges", number_of("exchanges"), lambda row: row["exchanges"], right=True, spare=1),
+        Column("tokens in", number_of("prompt_tokens"), lambda row: row["prompt_tokens"], right=True, spare=3),
+        Column("out", number_of("completion_tokens"), lambda row: row["completion_tokens"], True, least=7, spare=2),
         Column("cost", cost, lambda row: row["cost_micros"], right=True, least=7),
     )
     longest = max([14, *(columns_of(name_of(by, row)) for row in found["rows"])])
     bar = SHARE_BAR if longest + 72 <= shell.width else 0
     return (
-        Column(BY[by], lambda row: name_of(by, row), lambda row: row["name"], least=14),
+        Column(BY[by], lambda row: name_of(by, row), lambda row: row["name"], least=14, cut=14),
         *rest,
-        Column("share", lambda row: share_told(shell, row, whole, bar), lambda row: share(row, whole)),
+        Column("share", lambda row: share_told(shell, row, whole, bar), lambda row: share(row, whole), spare=4),
     )
 
 
@@ -171,7 +173,11 @@ def budgets(shell: Console, found: Sequence[Json]) -> Iterator[str]:
     width = max((columns_of(owner_of(each)) for each in found), default=0)
     for each in found:
         bar = shell.style(bar_of(shell, each["percent"] / 100, BUDGET_BAR), style_of(each["percent"]))
-        yield f"  {padded(owner_of(each), width)}   {bar}   {spent(each)}"
+        line = f"  {padded(owner_of(each), width)}   {bar}   {spent(each)}"
+        if columns_of(line) <= shell.width:
+            yield line
+        else:
+            yield from wrapped([f"{owner_of(each)}:", shell.style(spent(each), style_of(each["percent"]))], shell.width)
 
 
 def owner_of(budget: Json) -> str:

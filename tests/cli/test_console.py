@@ -27,8 +27,12 @@ from membrain_cli.console import (
     clean,
     columns_of,
     field,
+    fitted,
+    folded,
+    meant,
     money,
     padded,
+    shortened,
     span,
     uptime,
     visible,
@@ -432,3 +436,97 @@ def test_the_width_is_the_terminals_own_or_what_columns_says() -> None:
         assert Console(stream, stream, stream, {"COLUMNS": "132"}).width == 132
         assert Console(stream, stream, stream, {}).width == 80
     assert console().width == 80
+
+
+# --- tables where there is little room -----------------------------------------------------------------------
+
+NARROW = (
+    field("id", "id"),
+    Column("model", lambda row: row["model"], lambda row: row["model"], cut=6),
+    Column("took", lambda row: row["took"], lambda row: row["took"], right=True, spare=2),
+    Column("by", lambda row: row["by"], lambda row: row["by"], cut=4, spare=1),
+)
+ROW = {"id": "7f3a9c", "model": "claude-haiku-4-5", "took": "412 ms", "by": "anthropic"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (60, "  7f3a9c   claude-haiku-4-5   412 ms   anthropic"),
+        (48, "  7f3a9c   claude-haiku-4-5   412 ms   anthropic"),
+        (46, "  7f3a9c  claude-haiku-4-5  412 ms  anthropic"),
+        (40, "  7f3a9c  claude-hai…  412 ms  anthropic"),
+        (30, "  7f3a9c  claud…  412 ms  ant…"),
+        (24, "  7f3a9c  claud…  anthr…"),
+        (16, "  7f3a9c  claud…"),
+        (8, "  7f3a9c  claud…"),
+    ],
+)
+def test_a_table_gives_up_first_its_air_then_its_width_then_its_columns(columns: int, line: str) -> None:
+    made = console(environ={"NO_COLOR": "1", "COLUMNS": str(columns)})
+    made.table(NARROW, [ROW], header=False)
+    assert out(made) == f"{line}\n"
+
+
+def test_a_narrow_window_takes_nothing_from_a_pipe() -> None:
+    made = console(tty=False, environ={"COLUMNS": "8"})
+    made.table(NARROW, [ROW])
+    assert out(made) == "7f3a9c\tclaude-haiku-4-5\t412 ms\tanthropic\n"
+
+
+@given(st.lists(st.integers(1, 30), min_size=4, max_size=4), st.integers(1, 120))
+def test_what_is_shown_fits_or_could_not_be_made_to(wide: list[int], room: int) -> None:
+    found = fitted(NARROW, [["x" * each for each in wide]], room)
+    least = [min(wide[at], NARROW[at].cut or wide[at]) for at in found.kept]
+    assert {0, 1} <= set(found.kept)
+    assert all(low <= width <= wide[at] for low, width, at in zip(least, found.widths, found.kept, strict=True))
+    fits = sum(found.widths) + found.apart * (len(found.kept) - 1) <= room
+    assert fits or (found.kept == [0, 1] and found.widths == least)
+
+
+@given(st.text(st.sampled_from("ab漢é\u0301"), max_size=12), st.integers(1, 10))
+def test_a_shortened_text_keeps_its_style_and_its_width(text: str, width: int) -> None:
+    made = console()
+    cut = shortened(f"{made.style(text, 'bad')}{made.style(text, 'dim')}", width, "…")
+    assert columns_of(cut) <= max(width, 1)
+    made.out(cut)
+    assert out(made).count("\x1b[0m") == 2
+    assert visible(cut).rstrip("…") in text + text
+
+
+@pytest.mark.parametrize(
+    ("word", "guess"), [("balancd", " Did you mean /balanced?"), ("FAST", " Did you mean /fast?"), ("zzz", "")]
+)
+def test_a_slip_is_answered_with_what_was_meant(word: str, guess: str) -> None:
+    assert meant(word, ("fast", "balanced", "best"), "/") == guess
+
+
+@given(st.text(st.sampled_from("ab 漢\n"), max_size=60), st.integers(4, 30))
+def test_folding_keeps_every_word_and_every_line(text: str, width: int) -> None:
+    lines = list(folded(text, width))
+    assert all(columns_of(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace("\n", "").replace(" ", "")
+    assert len(lines) > text.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("one two three", ["one two", "three"]),
+        ("to EMAIL_k7f2m9x4", ["to", "EMAIL_k7", "f2m9x4"]),
+        ("a\n\nb", ["a", "", "b"]),
+        ("", [""]),
+    ],
+)
+def test_a_line_is_folded_at_a_blank_if_it_has_one(text: str, lines: list[str]) -> None:
+    assert list(folded(text, 8)) == lines
+
+
+def test_a_long_failure_is_folded_below_its_sign_and_what_to_type_stays_whole() -> None:
+    made = console(environ={"NO_COLOR": "1", "COLUMNS": "24"})
+    made.show_failure(CommandError("No tier balancd. Did you mean balanced?", [("How it goes", "membrain chat -h")], 2))
+    assert err(made).splitlines() == [
+        "✗ No tier balancd. Did",
+        "  you mean balanced?",
+        "  How it goes     membrain chat -h",
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from membrain.records import Attempt, AuditRecord, Finding, Step
 from membrain_cli import console, exchange
-from membrain_cli.console import Console, visible
+from membrain_cli.console import Console, columns_of, visible
 from tests.cli.shell import Screen
 
 NOW = datetime(2026, 11, 21, 14, 2, 15, tzinfo=UTC)
@@ -18,7 +18,12 @@ NOW = datetime(2026, 11, 21, 14, 2, 15, tzinfo=UTC)
 
 @pytest.fixture
 def shell() -> Console:
-    made = Console(Screen(), Screen(), Screen(), {"NO_COLOR": "1"})
+    return shell_of(100)
+
+
+def shell_of(columns: int) -> Console:
+    """A terminal so wide, in use."""
+    made = Console(Screen(), Screen(), Screen(), {"NO_COLOR": "1", "COLUMNS": str(columns)})
     made.clock = lambda: NOW
     console.use(made)
     return made
@@ -88,6 +93,13 @@ def test_each_cell_tells_the_truth(facts: dict[str, Any], column: int, told: str
 
 def told(shell: Console, made: AuditRecord) -> list[str]:
     return [visible(line) for line in exchange.page(shell, made)]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_page_is_no_wider_than_the_window(columns: int) -> None:
+    lines = told(shell_of(columns), record())
+    assert max(columns_of(line) for line in lines) <= columns
+    assert "first token 180 ms" in lines[-2]
 
 
 def test_one_exchange_is_told_on_a_page(shell: Console) -> None:

@@ -63,7 +63,7 @@ def test_the_first_minutes(environ: dict[str, str]) -> None:
 
   today      0 exchanges   $0
   latency    nothing in the last 15 min
-  policy     local · tier balanced
+  policy     local · pii mask · tier balanced
   files      membrain config path
 
   ○ ollama        not running

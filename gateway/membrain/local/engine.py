@@ -173,7 +173,8 @@ async def _brief(child: Process, orders: Orders) -> int:
     try:
         async with asyncio.timeout(START_SECONDS):
             child.stdin.write(json.dumps(asdict(orders)).encode() + b"\n")
-            await child.stdin.drain()
+            with suppress(ConnectionError):  # it has ended already, which its silence tells
+                await child.stdin.drain()
             told = await child.stdout.readline()
             if not told:
                 raise _failed(f"The embedded model's program ended as it started ({await child.wait()}).")

@@ -251,6 +251,17 @@ def test_the_screen_is_never_wiped_as_a_whole(tmp_path: Path) -> None:
     assert not re.search(rb"\x1b\[[0-9]*J|\x1b\[H|\x1b\[\?1049", terminal.raw)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(12, 40), (24, 80)])
+def test_what_is_settled_is_written_once_and_never_drawn_again(tmp_path: Path, rows: int, columns: int) -> None:
+    """However long the answer grows: hardly more bytes than it has, and no move beyond the block that is open."""
+    text = LONG * 6
+    with live(tmp_path, text, rows=rows, columns=columns, step=24, pause=0.003) as terminal:
+        assert terminal.finish() == 0
+    assert len(terminal.raw) < 3 * len(text.encode())
+    ups = [int(each or 1) for each in re.findall(rb"\x1b\[([0-9]*)A", terminal.raw)]
+    assert max(ups, default=0) <= 6
+
+
 def test_a_terminal_that_goes_away_ends_the_drawing(tmp_path: Path) -> None:
     """The painter stops quietly; the error is met where it can be told."""
     reader, writer = os.pipe()

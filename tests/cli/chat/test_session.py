@@ -320,27 +320,27 @@ def test_an_answer_that_was_blocked_does_not_make_the_question_stay() -> None:
     [
         (503, "provider_not_configured", "No key. Set it: membrain keys set openai", 8, "membrain keys set openai"),
         (503, "local_model_not_installed", "It is not installed.", 1, "membrain local install"),
-        (403, "private_refused", "That would leave this machine.", 4, None),
-        (403, "forbidden", "Not for this key.", 4, None),
-        (402, "budget_exceeded", "The day's budget is used up.", 5, None),
-        (429, "rate_limited", "Too many at once.", 4, None),
+        (403, "private_refused", "That would leave this machine.", 4, "membrain route explain --private"),
+        (403, "forbidden", "Not for this key.", 4, "membrain keys"),
+        (402, "budget_exceeded", "The day's budget is used up.", 5, "membrain usage"),
+        (429, "rate_limited", "Too many at once.", 4, "membrain audit show 012345"),
         (401, "invalid_api_key", "That key is not known.", 8, "membrain keys"),
         (502, "provider_key_refused", "openai refused its key.", 8, "membrain keys"),
         (502, "all_providers_failed", "Every provider failed.", 7, "membrain doctor"),
         (504, "provider_failed", "openai did not answer.", 7, "membrain doctor"),
         (503, "shutting_down", "The gateway is stopping.", 3, "membrain up"),
         (503, "guard_failed", "The audit cannot be written.", 4, "membrain logs"),
-        (400, "invalid_request", "That makes no sense.", 1, None),
+        (400, "invalid_request", "That makes no sense.", 1, "membrain audit show 012345"),
         (500, "internal_error", "Something broke.", 1, "membrain logs"),
     ],
 )  # fmt: skip
 def test_each_refusal_has_its_exit_status_and_what_to_type(
-    sink: Sink, session: Session, status: int, code: str, message: str, exit_status: int, typed: str | None
+    sink: Sink, session: Session, status: int, code: str, message: str, exit_status: int, typed: str
 ) -> None:
     sink.script("/v1/chat/completions", refused(status, code, message))
     error = failing(session)
     assert error.code == exit_status
-    assert [command for _, command in error.remedies] == ([typed] if typed else [])
+    assert [command for _, command in error.remedies] == [typed]
     assert error.message == message.partition(" Set it:")[0]
 
 
@@ -519,3 +519,10 @@ def test_a_refusal_by_a_person_is_one_by_policy_also_within_a_stream(sink: Sink,
     error = {"error": {"message": "Nobody approved this request in time.", "code": "hold_denied"}}
     sink.script("/v1/chat/completions", spoken(ending=f"data: {json.dumps(error)}\n\n".encode()))
     assert failing(session).code == Exit.REFUSED
+
+
+def test_a_model_is_near_if_its_name_stands_within_another(sink: Sink, session: Session) -> None:
+    sink.models = ["gpt-4o", "ollama/llama3:latest"]
+    assert session.near("llama3") == ["ollama/llama3:latest"]
+    assert session.near("gpt-4") == ["gpt-4o"]
+    assert session.near("zz") == []

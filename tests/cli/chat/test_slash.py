@@ -16,7 +16,9 @@ import pytest
 from membrain.records import Attempt, AuditRecord, Candidate, Decision
 from membrain_cli.chat import slash
 from membrain_cli.chat.session import Asking, Session
-from membrain_cli.console import CommandError, Console
+from membrain_cli.chat.tell import sent_lines
+from membrain_cli.console import CommandError, Console, visible
+from tests.cli.shell import Screen
 from tests.served import Served
 from tests.sink import Reply, Sink
 
@@ -576,3 +578,54 @@ def test_files_are_completed_with_their_folder(talk: Talk, tmp_path: Path) -> No
     assert slash.complete(talk.session, f"/open {tmp_path}/") == slash.complete(talk.session, f"/open {tmp_path}/o")
     assert slash.complete(talk.session, f"/open {tmp_path}/.h") == [f"/open {tmp_path}/.hidden"]
     assert slash.complete(talk.session, f"/open {tmp_path}/none/x") == []
+
+
+# --- what a stranger tries -----------------------------------------------------------------------------------
+
+
+def test_a_question_that_is_asked_again_is_shown_again(talk: Talk) -> None:
+    """It was not typed just now, so without that nobody could tell what the answer is to."""
+    assert talk.do("/retry") == "› Capital of France?\n"  # noqa: RUF001  # the prompt of our drawings
+    assert talk.asked == ["Capital of France?"]
+
+
+def test_private_says_so_when_the_chosen_model_may_be_elsewhere(talk: Talk) -> None:
+    talk.session.asking.model = "gpt-4o"
+    assert "gpt-4o may be none.  Let the router choose:  /model auto" in talk.do("/private on")
+    talk.session.asking.model = "ollama/llama3"
+    assert "/model auto" not in talk.do("/private on")
+
+
+def test_a_file_that_is_not_to_be_replaced_is_said_to_stay(talk: Talk, tmp_path: Path) -> None:
+    path = tmp_path / "kept.json"
+    path.write_text("mine")
+    talk.console.stdin = Answers("n\n")
+    assert "Left as it was.  Under another name:  /save FILE" in talk.do(f"/save {path}")
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/tier balancd", "/private maybe", "/max-cost x", "/temp x", "/save", "/open", "/open /nowhere/at/all",
+        "/sent everything", "/nothing-like-it",
+    ],
+)  # fmt: skip
+def test_every_refusal_ends_in_what_to_type(talk: Talk, line: str) -> None:
+    talk.session._id = "7f3a9c"
+    with pytest.raises(CommandError) as caught:
+        talk.do(line)
+    assert all(command.startswith("/") for _, command in caught.value.remedies)
+    assert caught.value.remedies
+
+
+def test_a_tier_that_is_nearly_one_is_guessed(talk: Talk) -> None:
+    assert talk.refuses("/tier balancd").endswith("Did you mean balanced?")
+
+
+def test_what_left_is_folded_at_blanks_so_that_a_placeholder_stays_whole() -> None:
+    shell = Console(Screen(), Screen(), Screen(), {"NO_COLOR": "1", "COLUMNS": "40"})
+    body = {"messages": [{"role": "user", "content": "Draft a reply to EMAIL_rzzwrwwyz5n4k739 now"}]}
+    assert [visible(each) for each in sent_lines(shell, body)] == [
+        "  user   Draft a reply to\n         EMAIL_rzzwrwwyz5n4k739 now"
+    ]

@@ -21,8 +21,6 @@ from hypothesis import strategies as st
 from membrain.records import Attempt, AuditRecord
 from membrain_cli.chat.session import Asking, Session
 from membrain_cli.chat.tell import (
-    EACH_LOOK,
-    FIRST_LOOK,
     MOST_SHOWN,
     Ear,
     Plain,
@@ -515,7 +513,7 @@ def test_where_nobody_can_be_asked_it_says_once_how_to_decide_and_goes_on_waitin
     ) as process:
         assert process.stderr is not None
         said_first = process.stderr.readline()
-        time.sleep(2.2)  # two more looks
+        time.sleep(1.2)  # another look
         (row,) = held.waiting()
         assert process.poll() is None
         held.served.post(f"/api/holds/{row['id']}", {"decision": "approve"})
@@ -547,18 +545,27 @@ def test_an_answer_that_comes_at_once_costs_no_look(sink: Sink) -> None:
     assert holds_asked(sink) == 0
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks come soon: after 50 ms, and then each 300 ms."""
+    monkeypatch.setattr("membrain_cli.chat.tell.FIRST_LOOK", 0.05)
+    monkeypatch.setattr("membrain_cli.chat.tell.EACH_LOOK", 0.3)
+
+
+@pytest.mark.usefixtures("hurried")
 def test_looking_ends_with_the_first_word(sink: Sink) -> None:
-    """Pieces come each 700 ms, for longer than the pause between two looks."""
+    """Pieces come each 200 ms, for longer than the pause between two looks."""
     sink.script("/api/holds", Reply(200, []), forever=True)
-    tell(console(), Session(sink.url, asking=Asking("slow-700-chunks-4")).ask("Hi"))
+    tell(console(), Session(sink.url, asking=Asking("slow-200-chunks-4")).ask("Hi"))
     assert holds_asked(sink) == 1
 
 
+@pytest.mark.usefixtures("hurried")
 def test_who_may_not_look_does_not_look_again(sink: Sink) -> None:
     sink.script("/api/holds", Reply(403, {"error": {"message": "Not for this key.", "code": "forbidden"}}))
     watch = Watch(console(), Session(sink.url), "Hi")
     with watch:
-        time.sleep(FIRST_LOOK + EACH_LOOK + 0.3)
+        time.sleep(0.6)
     assert holds_asked(sink) == 1
 
 

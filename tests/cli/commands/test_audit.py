@@ -204,7 +204,8 @@ def test_wire_says_that_what_was_refused_did_not_leave(served: Served, beside: d
     body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
     id = served.post("/v1/chat/completions", body, **{"x-membrain-private": "true"}).headers["x-request-id"]
     ran = invoke(["audit", "show", id, "--wire"], beside)
-    assert (ran.status, ran.out, ran.err) == (1, "", "✗ Nothing left: it was refused (private refused).\n")
+    said = f"✗ Nothing left: it was refused (private refused).\n  See it          membrain audit show {id[:6]}\n"
+    assert (ran.status, ran.out, ran.err) == (1, "", said)
 
 
 def test_wire_says_why_it_is_not_kept(served: Served, beside: dict[str, str]) -> None:
@@ -233,7 +234,11 @@ def test_a_beginning_that_several_have_is_refused(served: Served, beside: dict[s
 def test_an_exchange_that_is_not_there_is_told(served: Served, beside: dict[str, str]) -> None:
     served.chat("one")
     ran = invoke(["audit", "show", "zzzz"], beside)
-    assert (ran.status, ran.out, ran.err) == (Exit.FAILED, "", "✗ There is no such exchange.\n")
+    assert (ran.status, ran.out, ran.err) == (
+        Exit.FAILED,
+        "",
+        "✗ There is no such exchange.\n  See them        membrain audit\n",
+    )
 
 
 def test_show_as_json_is_the_record(served: Served, beside: dict[str, str]) -> None:

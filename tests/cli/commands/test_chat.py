@@ -85,7 +85,9 @@ def test_private_is_asked_of_the_gateway(beside: dict[str, str], sink: Sink) -> 
 
 def test_an_unknown_tier_is_used_wrongly(beside: dict[str, str]) -> None:
     ran = invoke(["chat", "--tier", "cheap", "Hi"], beside)
-    assert (ran.status, ran.err) == (Exit.USAGE, "✗ No tier cheap. There are fast, balanced and best.\n")
+    assert (ran.status, ran.out) == (Exit.USAGE, "")
+    assert ran.err.splitlines()[0] == "✗ No tier cheap. There are fast, balanced and best."
+    assert "Did you mean balanced?" in invoke(["chat", "--tier", "balancd", "Hi"], beside).err
 
 
 def test_json_prints_the_whole_completion(beside: dict[str, str]) -> None:

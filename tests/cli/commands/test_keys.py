@@ -105,7 +105,7 @@ def test_a_key_in_any_wrong_place_is_not_repeated(argv: list[str], environ: dict
 def test_a_provider_nobody_knows_is_refused_with_those_there_are(environ: dict[str, str]) -> None:
     ran = invoke(["keys", "set", "opnai", "--stdin"], environ, stdin=KEY)
     assert ran.status == Exit.USAGE
-    assert "These do: openai, anthropic." in ran.err
+    assert "These do: openai, anthropic. Did you mean openai?" in ran.err
 
 
 def test_a_provider_of_the_user_s_own_takes_a_key(keyless: dict[str, str], sink: Sink) -> None:
@@ -116,7 +116,8 @@ def test_a_provider_of_the_user_s_own_takes_a_key(keyless: dict[str, str], sink:
 @pytest.mark.parametrize("typed", ["", "\n", "   "])
 def test_no_key_is_no_key(typed: str, environ: dict[str, str]) -> None:
     ran = invoke(["keys", "set", "openai", "--stdin"], environ, stdin=typed)
-    assert (ran.status, ran.err) == (Exit.USAGE, "✗ No key was given.\n")
+    said = "✗ No key was given.\n  From a program     … | membrain keys set openai --stdin\n"
+    assert (ran.status, ran.err) == (Exit.USAGE, said)
 
 
 @pytest.mark.parametrize("text", ["ck_live_0123456789abcdef", "sk-...", "shrt", "with a space in it"])
@@ -441,7 +442,7 @@ def test_no_key_is_an_argument_of_any_process_or_in_the_database(served: Served,
 
 
 def test_a_person_sees_both_kinds(served: Served, beside: dict[str, str]) -> None:
-    here = {**beside, "OPENAI_API_KEY": KEY}
+    here = {**beside, "OPENAI_API_KEY": KEY, "COLUMNS": "300"}
     key = invoke(["keys", "issue", "aider", "--project", "web"], beside).out.strip()
     served.get("/v1/models", **{"x-membrain-api-key": key})
     ran = invoke(["keys"], here, tty=True)

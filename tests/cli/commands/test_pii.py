@@ -743,3 +743,10 @@ def test_ids_of_what_waits_are_completed(waiting: Waiting, environ: dict[str, st
 def test_nothing_is_completed_without_a_gateway(environ: dict[str, str]) -> None:
     invoke(["--version"], environ)
     assert module.waiting("") == []
+
+
+def test_a_level_that_is_none_is_refused_before_anything_is_read(environ: dict[str, str]) -> None:
+    for argv in (["pii", "scan", "/nowhere", "--level", "strct"], ["pii", "test", "--level", "strct"]):
+        ran = invoke(argv, environ, stdin="anything")
+        assert ran.status == Exit.USAGE
+        assert ran.err.splitlines()[0].endswith("Did you mean strict?")

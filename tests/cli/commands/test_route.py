@@ -312,7 +312,7 @@ def test_a_prompt_may_be_typed_where_nobody_reads_along(gateway: Says, environ: 
 @pytest.mark.parametrize(
     ("argv", "stdin", "said"),
     [
-        (["explain", "--tier", "bset"], "", "No tier bset. There are fast, balanced and best."),
+        (["explain", "--tier", "bset"], "", "No tier bset. There are fast, balanced and best. Did you mean best?"),
         (["explain", "--max-cost", "nan"], "", "--max-cost must be dollars for 1K tokens, like 0.01."),
         (["explain", "-"], " \n", "There is no prompt: nothing came through stdin."),
         (["explain", "auto", "Hello\udcff"], "", "The prompt is not text (UTF-8)."),

@@ -121,7 +121,10 @@ def test_any_file_name_makes_a_name_for_a_key(served: Served, beside: dict[str, 
 
 def test_a_tool_that_is_not_there_is_told(beside: dict[str, str]) -> None:
     ran = invoke(["run", "--", "no-such-tool"], beside)
-    assert (ran.status, ran.err) == (run.NOT_FOUND, "✗ There is no command no-such-tool on the PATH.\n")
+    assert (ran.status, ran.err) == (
+        run.NOT_FOUND,
+        "✗ There is no command no-such-tool on the PATH.\n  How it goes     membrain run -- TOOL …\n",
+    )
 
 
 def test_a_tool_that_cannot_be_run_is_told_and_leaves_no_key(
@@ -226,6 +229,24 @@ def test_a_gateway_that_is_gone_by_the_end_does_not_keep_the_key(sink: Sink, tmp
     assert ran.status == 3
     assert ran.err.startswith("aider · 1 exchange · ")
     assert holding(environ) == ["this machine"]
+
+
+def test_a_gateway_that_ends_while_it_is_asked_does_not_keep_the_key(
+    served: Served, beside: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    revoke = Reach.revoke
+
+    def gone_at_first(reach: Reach, which: str) -> ClientKey:
+        asked.append(which)
+        if len(asked) == 1:
+            raise CommandError("The gateway is not running.", [], Exit.DOWN)
+        return revoke(reach, which)
+
+    monkeypatch.setattr(Reach, "revoke", gone_at_first)
+    ran = invoke(["-q", "run", "--", "bash", "-c", "exit 4"], beside)
+    assert (ran.status, ran.err, len(asked)) == (4, "", 2)
+    assert "bash" not in holding(beside)
 
 
 def test_a_key_that_cannot_be_revoked_is_told(

@@ -308,7 +308,7 @@ def test_status_tells_what_it_knows(served: Served, beside: dict[str, str]) -> N
     assert re.fullmatch(rf"● up \d+ s   {served.url}   pid {served.pid}   v0\.1\.0", lines[0])
     assert lines[2] == "  today      1 exchange   $0.0001"
     assert re.fullmatch(r"  latency    p50 \d+ ms   p99 \d+ ms   first token \d+ ms   last 15 min", lines[3])
-    assert lines[4:6] == ["  policy     local · tier balanced", "  files      membrain config path"]
+    assert lines[4:6] == ["  policy     local · pii mask · tier balanced", "  files      membrain config path"]
     (openai,) = (line for line in lines if " openai " in line)
     assert re.fullmatch(r"  ● openai +\d+ ms", openai)
 

@@ -12,8 +12,8 @@ import pytest
 from membrain.places import Places
 from membrain.stores.base import Balance
 from membrain.stores.usage import told
-from membrain_cli.commands.usage import bar_of
-from membrain_cli.console import Console, Exit
+from membrain_cli.commands.usage import bar_of, budgets
+from membrain_cli.console import Console, Exit, visible
 from membrain_cli.reach import Reach
 from tests.cli.shell import Ran, Screen, invoke
 from tests.gateway.stores.summed import NOON, a_file, a_row
@@ -202,3 +202,13 @@ def test_names_cannot_drive_the_terminal(environ: dict[str, str]) -> None:
         assert "\x1b" not in out
         assert "\x07" not in out
     assert len(ask(environ).out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_budget_without_room_for_its_bar_is_told_in_words(columns: int, environ: dict[str, str]) -> None:
+    row = {"owner": "project:web", "period": "month", "percent": 21.0, "spent_micros": 12_600_000,
+           "limit_micros": 60_000_000, "reserved_micros": 0, "forecast_micros": 18_000_000}  # fmt: skip
+    shell = Console(Screen(), Screen(), Screen(), {"NO_COLOR": "1", "COLUMNS": str(columns)})
+    lines = [visible(line) for line in budgets(shell, [row])]
+    assert all(len(line) <= columns for line in lines)
+    assert "about $18 by the end" in " ".join(" ".join(lines).split())

@@ -82,7 +82,6 @@ SCREENS: dict[str, tuple[str, ...]] = {
     "decision": ("r",),
     "hold": (),
     "keys": ("question_mark",),
-    "down": (),
 }
 """Each screen, and the keys that lead there."""
 
@@ -90,8 +89,7 @@ SCREENS: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("name", SCREENS)
 async def test_each_screen_is_as_it_was_looked_at(name: str) -> None:
     """At three sizes, the first at four, and in two themes. If it is meant to be otherwise: see `screens`."""
-    more = {"hold": (HELD,), "down": (("down", ""),)}.get(name, ())
-    async with shown(*UP, *more, size=SIZES[0]) as (pilot, app, _):
+    async with shown(*UP, *([HELD] if name == "hold" else []), size=SIZES[0]) as (pilot, app, _):
         await press(pilot, *SCREENS[name])
         if name == "hold":
             await until(pilot, lambda: isinstance(app.screen, HoldScreen))

@@ -66,8 +66,7 @@ def ear(gateway: Served) -> Iterator[Ear]:
     feed = Feed(console_of(gateway.home))
     feed.start()
     yield Ear(feed)
-    feed.stop(PATIENCE)
-    assert not feed._thread.is_alive()
+    feed.stop()
 
 
 def test_what_is_known_comes_first_and_then_each_exchange_as_it_ends(gateway: Served, ear: Ear) -> None:
@@ -85,6 +84,7 @@ def test_what_is_known_comes_first_and_then_each_exchange_as_it_ends(gateway: Se
     again.start()
     assert Ear(again).until("up").recent[0]["id"] == record["id"]
     again.stop(PATIENCE)
+    assert not again._thread.is_alive()
 
 
 def test_a_hold_is_told_looked_at_and_decided(gateway: Served, ear: Ear) -> None:
@@ -153,7 +153,7 @@ def test_it_can_start_the_gateway_and_tells_when_it_cannot(environ: dict[str, st
     feed.bring_up()
     assert ear.until("starting") is None
     assert ear.until("up").health["status"] == "ok"
-    feed.stop(PATIENCE)
+    feed.stop()
 
 
 async def test_on_the_dashboard_an_exchange_is_seen_and_the_gateway_may_go_and_come(served: Served) -> None:
