@@ -78,6 +78,9 @@ lock: $(VENV)/.tested ## pin the dependencies anew, with hashes and without addr
 docs: $(VENV)/.installed ## write the pages that are made from the code
 	@$(BIN)/python docs/make.py
 
+screens: $(VENV)/.tested ## draw the README's pictures anew, from a real run (needs tmux, takes minutes)
+	@$(BIN)/python -m docs.screens
+
 completions: $(VENV)/.installed ## write the shell completions anew
 	@for shell in bash zsh fish powershell; do \
 	  case $$shell in zsh) file=_membrain;; powershell) file=membrain.ps1;; *) file=membrain.$$shell;; esac; \

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from membrain_cli.console import Exit, current
+from membrain_cli.console import Exit, current, meant
 
 OUTCOMES = ("answered", "refused", "failed", "aborted", "interrupted", "open")
 
@@ -76,7 +76,8 @@ def local(text: str) -> datetime | None:
 def known_outcome(text: str) -> str:
     """An outcome, if it is one."""
     if text and text not in OUTCOMES:
-        current().fail(f'"{text}" is no outcome; it must be one of {", ".join(OUTCOMES)}.', code=Exit.USAGE)
+        guess = meant(text, OUTCOMES)
+        current().fail(f'"{text}" is no outcome; it must be one of {", ".join(OUTCOMES)}.{guess}', code=Exit.USAGE)
     return text
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -311,6 +312,10 @@ def call(argv: list[str]) -> int:
             return int(root.invoke(context) or Exit.OK)
     except typer.Exit as done:
         return done.exit_code
+    except CommandError as error:
+        if error.code == Exit.USAGE and not error.remedies and argv:
+            error.remedies = (("How it goes", f"membrain {argv[0]} --help"),)  # what is wrong it says itself
+        raise
 
 
 def reader_left() -> int:
@@ -334,7 +339,8 @@ def end(error: Exception, shell: Console) -> int:
         if isinstance(error, MembrainError):
             known = ours(error)
         elif isinstance(error, OSError) and error.filename is not None and not shell.debug:
-            known = CommandError(f"{error.filename}: {error.strerror}.", [], Exit.FAILED)
+            look = ("Look at it", f"ls -ld {shlex.quote(str(error.filename))}")
+            known = CommandError(f"{error.filename}: {error.strerror}.", [look], Exit.FAILED)
         else:
             known = unexpected(error, shell)
     shell.show_failure(known)
@@ -385,13 +391,16 @@ def missing(param: Any) -> str:
     return param.opts[-1] if param.param_type_name == "option" else (param.metavar or param.name or "").upper()
 
 
+_CHECK: Remedy = ("Check everything", "membrain doctor")
+
+
 def unexpected(error: Exception, shell: Console) -> CommandError:
     """A fault of ours: one line, and a report without values. `--debug` shows the traceback instead."""
     import traceback
 
     said = f"Something went wrong inside membrain ({type(error).__name__})."
     if shell.debug:
-        return CommandError(said, [], Exit.FAILED, "".join(traceback.format_exception(error)).splitlines())
+        return CommandError(said, [_CHECK], Exit.FAILED, "".join(traceback.format_exception(error)).splitlines())
     path = write_report(error, shell.environ)
     kept = [("Full report", f"{path}")] if path else []
     return CommandError(said, [*kept, ("See it here", "MEMBRAIN_DEBUG=1 membrain …")], Exit.FAILED)

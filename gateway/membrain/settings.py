@@ -375,6 +375,54 @@ class Log:
     """From which level on the log keeps lines."""
 
 
+_KEY = word(r"(?:[a-z0-9_]+(?:\+[a-z0-9_]+)*)?", "a key's name, like f5, slash or ctrl+f")
+
+
+@dataclass(frozen=True)
+class TuiKeys:
+    """Keys of `membrain top`, by the names that Textual has for them. Empty leaves the one that is built in."""
+
+    filter: Annotated[str, _KEY] = ""
+    """The key that filters the list; `/` is built in."""
+    open: Annotated[str, _KEY] = ""
+    """The key that opens an exchange; `enter` is built in."""
+    back: Annotated[str, _KEY] = ""
+    """The key that goes back; `escape` is built in."""
+    pause: Annotated[str, _KEY] = ""
+    """The key that freezes the screen; `space` is built in."""
+    window: Annotated[str, _KEY] = ""
+    """The key that looks back further, or less far; `w` is built in."""
+    private: Annotated[str, _KEY] = ""
+    """The key that shows only exchanges with something private; `p` is built in."""
+    why: Annotated[str, _KEY] = ""
+    """The key that tells why it was this model; `r` is built in."""
+    theme: Annotated[str, _KEY] = ""
+    """The key that takes the next theme; `t` is built in."""
+    side: Annotated[str, _KEY] = ""
+    """The key that shows providers and budgets where there is little room; `tab` is built in."""
+    holds: Annotated[str, _KEY] = ""
+    """The key that answers what waits for a person; `a` is built in."""
+    copy_id: Annotated[str, _KEY] = ""
+    """The key that copies an exchange's id; `y` is built in."""
+    copy_curl: Annotated[str, _KEY] = ""
+    """The key that copies a command that asks for its record; `c` is built in."""
+    start: Annotated[str, _KEY] = ""
+    """The key that starts the gateway; `u` is built in."""
+    palette: Annotated[str, _KEY] = ""
+    """The key that opens the list of all commands; `:` is built in."""
+    keys: Annotated[str, _KEY] = ""
+    """The key that shows all keys; `?` is built in."""
+    quit: Annotated[str, _KEY] = ""
+    """The key that leaves; `q` is built in."""
+
+
+@dataclass(frozen=True)
+class Tui:
+    """What is drawn in the terminal."""
+
+    keys: TuiKeys = field(default_factory=TuiKeys)
+
+
 _PRICE = price(ModelPrice, dict.fromkeys(("input", "output", "cached", "written"), dollars()))
 
 NAMED: Mapping[str, Named] = {
@@ -416,6 +464,7 @@ class Settings:
     egress: Egress = field(default_factory=Egress)
     otel: Otel = field(default_factory=Otel)
     log: Log = field(default_factory=Log)
+    tui: Tui = field(default_factory=Tui)
 
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     keys: Secrets | None = field(default=None, repr=False, compare=False)

@@ -5,6 +5,8 @@ Textual is imported when it is called, and not before.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from membrain_cli.console import Exit, current
 
 
@@ -21,10 +23,11 @@ def top() -> int:
             ("How it stands", "membrain status"),
             code=Exit.USAGE,
         )
+    from membrain.config import load
     from membrain_cli.top.app import Top
     from membrain_cli.top.feed import Feed
 
-    app = Top(shell, Feed(shell))
+    app = Top(shell, Feed(shell), asdict(load(shell.environ).tui.keys))
     app.run()
     if app.fault is not None:
         raise app.fault

@@ -10,8 +10,9 @@ import asyncio
 import shlex
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 from textual import events, on
@@ -26,7 +27,7 @@ from membrain_cli.console import CommandError, Console, Exit, columns_of
 from membrain_cli.top import lines
 from membrain_cli.top.dialogs import Answer, FilterLine, HoldScreen, KeysScreen
 from membrain_cli.top.feed import Event
-from membrain_cli.top.keys import KEYS, Place, named, presses
+from membrain_cli.top.keys import KEYS, Place, chosen, first_of, named, presses
 from membrain_cli.top.paint import Outgoing
 from membrain_cli.top.panels import Budgets, Detail, Exchanges, Keys, Line, Panel, Providers, Tile
 from membrain_cli.top.state import WINDOWS, State, View
@@ -62,6 +63,9 @@ class Source(Protocol):
         """Decide on it."""
 
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
 class Top(App[int]):
     """`membrain top`."""
 
@@ -75,9 +79,18 @@ class Top(App[int]):
         if name != "ctrl+c"
     ]
 
-    def __init__(self, shell: Console, feed: Source) -> None:
+    def __init__(self, shell: Console, feed: Source, keys: Mapping[str, str] = NOTHING) -> None:
+        """*keys* are the user's own, by the ids of the table."""
         super().__init__()
         self._shell, self._feed = shell, feed
+        self._table = chosen(keys)
+        self.set_keymap(
+            {
+                f"{old.id}.{first_of(old)}": first_of(new)
+                for old, new in zip(KEYS, self._table, strict=True)
+                if old != new
+            }
+        )
         self.state = State()
         self.shown: View | None = None
         self.paused = False
@@ -108,7 +121,7 @@ class Top(App[int]):
                     yield Budgets(shell)
             yield Detail(shell)
         yield FilterLine(placeholder="words that must be there; -word must not", id="filter", compact=True)
-        yield Keys(shell)
+        yield Keys(shell, self._table)
 
     def on_mount(self) -> None:
         """Listen, and draw what comes."""
@@ -261,7 +274,7 @@ class Top(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:  # noqa: ARG002  # Textual's own shape
         """The command palette: the table of keys, and the themes."""
-        for key in KEYS:
+        for key in self._table:
             if self.place in key.places and key.id not in PALETTE_OMITS:
                 words = key.words[0].upper() + key.words[1:]
                 yield SystemCommand(words, named(key, unicode=self._shell.unicode), partial(self.do, key.id))
@@ -281,7 +294,7 @@ class Top(App[int]):
 
     def do_keys(self) -> None:
         """Every key."""
-        self.push_screen(KeysScreen(self._shell))
+        self.push_screen(KeysScreen(self._shell, self._table))
 
     def do_theme(self) -> None:
         """The next theme."""

@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 
 from membrain_cli.commands.pii import SHORT, counts, plain, whose
 from membrain_cli.console import Console, clean_cell, columns_of, padded
-from membrain_cli.top.keys import GAP, HOLD_KEYS, named, page, presses
+from membrain_cli.top.keys import GAP, HOLD_KEYS, Key, named, page, presses
 from membrain_cli.top.paint import painted, stacked
 
 Json = Mapping[str, Any]
@@ -109,13 +109,13 @@ class KeysScreen(ModalScreen[None]):
         Binding(name, "dismiss", "back", show=False) for name in ("escape", "question_mark", "q", "enter", "left", "h")
     ]
 
-    def __init__(self, shell: Console) -> None:
+    def __init__(self, shell: Console, table: tuple[Key, ...]) -> None:
         super().__init__()
-        self._shell = shell
+        self._shell, self._table = shell, table
 
     def compose(self) -> ComposeResult:
         """The box with a line for each key; it can be scrolled where there is little room."""
-        told = [*page(unicode=self._shell.unicode)]
+        told = [*page(unicode=self._shell.unicode, table=self._table)]
         width = max(columns_of(key) for key, _ in told) + 3
         lines = (painted(f"{self._shell.style(padded(key, width), 'accent')}{words}") for key, words in told)
         with VerticalScroll(classes="box", id="all-keys") as box:

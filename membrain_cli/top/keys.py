@@ -5,7 +5,7 @@ Bindings, the line at the bottom, the page of keys and the command palette are r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 Place = Literal["list", "detail", "hold", "down"]
@@ -61,6 +61,29 @@ KEYS = (
     Key("leave", "ctrl+c", "ctrl-c", "leave at once", footer=False),
 )
 
+
+def chosen(keys: Mapping[str, str]) -> tuple[Key, ...]:
+    """The table with the first key of each thing replaced by the one in *keys*, by its id; empty changes nothing."""
+    return tuple(_with(key, keys.get(key.id, "")) for key in KEYS)
+
+
+def first_of(key: Key) -> str:
+    """The key that is named first, which is the one that may be chosen."""
+    return key.keys.partition(",")[0]
+
+
+def _with(key: Key, name: str) -> Key:
+    if not name:
+        return key
+    _, comma, others = key.keys.partition(",")
+    return key._replace(keys=name + comma + others, shown=SIGNS.get(name, name), ascii="")
+
+
+SIGNS: Mapping[str, str] = {
+    "slash": "/", "colon": ":", "question_mark": "?", "escape": "esc", "minus": "-", "full_stop": ".",
+}  # fmt: skip
+"""Keys that a person calls otherwise than Textual does."""
+
 HOLD_KEYS = (
     Key("approve", "y", "y", "send masked", ("hold",)),
     Key("deny", "n", "n", "refuse", ("hold",)),
@@ -105,10 +128,10 @@ GAP = "   "
 """Between two keys of the line."""
 
 
-def page(*, unicode: bool = True) -> Iterator[tuple[str, str]]:
+def page(*, unicode: bool = True, table: tuple[Key, ...] = KEYS) -> Iterator[tuple[str, str]]:
     """Every key and its words, in the order of the table; keys that do the same in two places once."""
     told = set[str]()
-    for key in KEYS:
+    for key in table:
         if key.id not in told:
             told.add(key.id)
             yield named(key, unicode=unicode), f"{key.words}{WHERE.get(key.places, '')}"

@@ -24,7 +24,7 @@ from membrain.records import AuditRecord
 from membrain_cli.console import Console, Style
 from membrain_cli.top import detail, lines
 from membrain_cli.top.curves import Bucket, drawn
-from membrain_cli.top.keys import GAP, Place, footer
+from membrain_cli.top.keys import GAP, Key, Place, footer
 from membrain_cli.top.paint import fitted, painted, spread, stacked
 from membrain_cli.top.state import Row, View
 
@@ -327,15 +327,15 @@ def ends(left: str, right: str, width: int) -> Iterator[Content]:
 
 
 class Keys(Panel):
-    """The keys that apply, on one line."""
+    """The keys of *table* that apply, on one line."""
 
-    def __init__(self, shell: Console) -> None:
+    def __init__(self, shell: Console, table: tuple[Key, ...]) -> None:
         super().__init__()
-        self._shell = shell
+        self._shell, self._table = shell, table
 
     def tell(self, place: Place, width: int) -> None:
         """Show those of *place*."""
         accent: Style = "accent"
-        told = footer(place, width, unicode=self._shell.unicode)
+        told = footer(place, width, unicode=self._shell.unicode, table=self._table)
         line = GAP.join(f"{self._shell.style(key, accent)} {words}" for key, words in told)
         self.show(painted(f" {line}"))

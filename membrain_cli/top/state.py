@@ -207,10 +207,10 @@ class State:
         self._holds.pop(settled["id"], None)
 
     def alert(self, alert: Json) -> None:
-        """A good part of a budget is spent; the gateway's figure is the right one."""
+        """A good part of a budget is spent: its limit may be news. The exchange that did it comes by itself."""
         for budget in self._budgets:
             if (budget["owner"], budget["period"]) == (alert["owner"], PERIODS.get(len(alert["period"]), "total")):
-                budget["spent_micros"], budget["limit_micros"] = alert["spent_micros"], alert["limit_micros"]
+                budget["limit_micros"] = alert["limit_micros"]
 
     def miss(self, number: int) -> None:
         """So many exchanges went by too fast."""

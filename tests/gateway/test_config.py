@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from membrain.config import load, ollama_url, save, settings_table, spell, unset, variable
 from membrain.errors import Misconfigured
 from membrain.places import Places
-from membrain.settings import NAMED, ModelPrice
+from membrain.settings import NAMED, ModelPrice, Settings
 
 SAMPLES: dict[str, tuple[str, Any]] = {
     "host": ("::1", "::1"),
@@ -78,6 +78,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "egress.proxy": ("http://proxy.corp:3128", "http://proxy.corp:3128"),
     "egress.ca_file": (__file__, __file__),
     "log.level": ("debug", "debug"),
+    **{name: ("ctrl+f", "ctrl+f") for name in dict(Settings().items()) if name.startswith("tui.keys.")},
     "tiers.fast": ("gpt-4o-mini,ollama/llama3", ("gpt-4o-mini", "ollama/llama3")),
     "tiers.balanced": ("gpt-4o", ("gpt-4o",)),
     "tiers.best": ("o1, o3", ("o1", "o3")),

@@ -87,6 +87,27 @@ ISSUED = {
     "egress.ca_file": "",
     "otel.endpoint": "",
     "log.level": "info",
+    **{
+        f"tui.keys.{name}": ""
+        for name in (
+            "filter",
+            "open",
+            "back",
+            "pause",
+            "window",
+            "private",
+            "why",
+            "theme",
+            "side",
+            "holds",
+            "copy_id",
+            "copy_curl",
+            "start",
+            "palette",
+            "keys",
+            "quit",
+        )
+    },
 }
 
 

@@ -56,10 +56,11 @@ async def shown(
     size: tuple[int, int] = (100, 24),
     environ: dict[str, str] | None = None,
     kind: type[Screen] = Screen,
+    keys: dict[str, str] | None = None,
 ) -> AsyncIterator[tuple[Pilot[int], Top, Told]]:
     """The dashboard with *events* told."""
     feed = Told(*(events or UP))
-    app = Top(shell(environ, kind=kind), feed)
+    app = Top(shell(environ, kind=kind), feed, keys or {})
     async with app.run_test(size=size, notifications=True) as pilot:
         await settle(pilot)
         yield pilot, app, feed
@@ -502,3 +503,13 @@ async def test_ctrl_c_leaves_from_everywhere(before: tuple[str, ...]) -> None:
     async with shown() as (pilot, app, _):
         await press(pilot, *before, "ctrl+c")
     assert app.return_code == Exit.INTERRUPTED
+
+
+async def test_keys_are_those_that_the_settings_choose() -> None:
+    async with shown(size=(120, 40), keys={"pause": "f5", "keys": "f1"}) as (pilot, app, _):
+        await press(pilot, "space")
+        assert not app.paused
+        assert "f5 pause" in await press(pilot, "f5")
+        assert app.paused
+        assert "f5" in await press(pilot, "f1")
+        assert app.screen.query("#all-keys")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from membrain.settings import TuiKeys
 from membrain_cli.top.app import Top
-from membrain_cli.top.keys import HOLD_KEYS, KEYS, LAST, footer, page, presses, width_of
+from membrain_cli.top.keys import HOLD_KEYS, KEYS, LAST, chosen, first_of, footer, page, presses, width_of
 
 PLACES = ("list", "detail", "down")
 
@@ -55,3 +57,15 @@ def test_the_page_tells_of_each_thing_once() -> None:
 
 def test_a_hold_can_be_let_through_refused_and_left() -> None:
     assert [key.id for key in HOLD_KEYS] == ["approve", "deny", "always", "later"]
+
+
+def test_a_key_that_is_chosen_takes_the_first_ones_place() -> None:
+    table = {key.id: key for key in chosen({"open": "f3", "filter": "minus", "quit": ""})}
+    assert (table["open"].keys, table["open"].shown) == ("f3,l,right", "f3")
+    assert (table["filter"].keys, table["filter"].shown) == ("minus", "-")
+    assert table["quit"] == next(key for key in KEYS if key.id == "quit")
+
+
+def test_the_settings_know_the_keys_of_the_table_and_what_is_built_in() -> None:
+    built_in = {key.id: first_of(key) for key in KEYS}
+    assert {each.name for each in fields(TuiKeys)} <= built_in.keys()
