@@ -313,8 +313,9 @@ def call(argv: list[str]) -> int:
     except typer.Exit as done:
         return done.exit_code
     except CommandError as error:
-        if error.code == Exit.USAGE and not error.remedies and argv:
-            error.remedies = (("How it goes", f"membrain {argv[0]} --help"),)  # what is wrong it says itself
+        command = next((row.name for row in COMMANDS if row.name in argv[:1]), None)
+        if error.code == Exit.USAGE and not error.remedies and command is not None:
+            error.remedies = (("How it goes", f"membrain {command} --help"),)  # what is wrong it says itself
         raise
 
 

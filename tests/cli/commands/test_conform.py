@@ -121,7 +121,7 @@ def test_a_key_is_never_an_argument_and_never_shown(
 
 def test_an_empty_key_is_refused(environ: dict[str, str]) -> None:
     ran = invoke(["conform", "http://127.0.0.1:1", "--upstream", "1", "--key"], environ, stdin="\n")
-    assert (ran.status, ran.err) == (Exit.USAGE, "✗ No key was given.\n")
+    assert (ran.status, ran.err) == (Exit.USAGE, "✗ No key was given.\n  How it goes     membrain conform --help\n")
 
 
 def test_headers_and_models_are_said_as_given(environ: dict[str, str]) -> None:

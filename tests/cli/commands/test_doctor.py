@@ -121,7 +121,8 @@ def test_a_tool_may_be_called_by_its_other_names(environ: dict[str, str]) -> Non
 )
 def test_an_unknown_tool_is_answered_with_the_nearest(typed: str, guess: str, environ: dict[str, str]) -> None:
     ran = invoke(["doctor", typed], environ)
-    assert (ran.status, ran.err) == (Exit.USAGE, f'✗ There is no tool "{typed}" to look at.{guess}\n')
+    said = f'✗ There is no tool "{typed}" to look at.{guess}\n  How it goes     membrain doctor --help\n'
+    assert (ran.status, ran.err) == (Exit.USAGE, said)
 
 
 def test_tools_are_completed() -> None:
