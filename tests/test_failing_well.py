@@ -46,7 +46,7 @@ CHAT = "/v1/chat/completions"
 MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-20250514", "third": "third-large"}
 """The three among which `auto` chooses."""
 
-SILENCE = 1.0
+SILENCE = 1.3
 """Seconds after which this gateway takes an upstream for silent."""
 
 _numbers = count(1)

@@ -12,6 +12,7 @@ from textual.app import App, ComposeResult
 
 from membrain_cli.top import lines
 from membrain_cli.top.curves import Bucket
+from membrain_cli.top.keys import KEYS
 from membrain_cli.top.panels import Exchanges, Keys, Line, Tile, ends, place_of
 from membrain_cli.top.state import Row, State, View
 from tests.cli.top.happenings import NOW, SNAPSHOT, exchange, shell, start
@@ -130,7 +131,7 @@ def test_where_two_ends_do_not_fit_they_stand_below_each_other() -> None:
 
 
 async def test_the_line_of_keys_is_of_the_place() -> None:
-    keys = Keys(shell())
+    keys = Keys(shell(), KEYS)
     async with Stage(keys).run_test(size=(100, 3)):
         keys.tell("detail", 100)
         assert str(keys.render()).startswith(" esc back   ↑↓ next exchange")
