@@ -75,7 +75,7 @@ class Form:
 
     def more(self, like: Data, key: Key, text: str) -> tuple[str | None, dict[str, Any]]:
         """The event that adds *text* to the running text *key*, after the manner of the event *like*."""
-        raise NotImplementedError
+        raise NotImplementedError("no text goes on here, so nothing is ever held back of one")
 
     def is_new(self, key: Key) -> bool:  # noqa: ARG002  # likewise
         """Whether the text is the answer's own, and no echo of the request."""
